@@ -1,0 +1,1 @@
+"""What answers: OpenAI-compatible servers, Claude itself, OpenRouter, a cluster. One method each: `send`."""

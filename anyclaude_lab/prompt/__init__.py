@@ -1,0 +1,1 @@
+"""Prompt work: pure transforms of a request, and the pipeline that runs them."""

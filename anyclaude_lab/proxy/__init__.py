@@ -1,0 +1,1 @@
+"""The daily program: HTTP server, launcher of Claude Code, metrics, logs."""
