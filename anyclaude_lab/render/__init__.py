@@ -1,1 +1,1 @@
-"""What the model really reads: chat template and tokenizer over a request. Pure; files are loaded above and passed in."""
+"""What the model really reads: chat template and tokenizer over a request. Pure; files are handed in."""

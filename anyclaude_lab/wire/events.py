@@ -59,7 +59,7 @@ class Usage:
 
 def message_start(message_id: str, model: str, usage: JsonObject) -> Event:
     """First event of every stream: an empty message."""
-    message = {
+    message: JsonObject = {
         "id": message_id,
         "type": "message",
         "role": "assistant",
