@@ -17,7 +17,7 @@ RawHeaders = Sequence[tuple[str, str]]  # in the order they came, spelling kept
 class Call:
     """What a backend needs to know about one request besides its content.
 
-    `method`, `path_qs`, `headers` and `raw` are what the client sent, for passthrough. `original` is the request before
+    `method`, `path_qs`, `headers` and `body` are what the client sent, for passthrough. `original` is the request before
     any transform: tool calls are judged against its schemas.
     """
 
@@ -26,7 +26,9 @@ class Call:
     original: Request
     method: str = "POST"
     path_qs: str = "/v1/messages"
+    body: bytes = b""
     headers: RawHeaders = ()
+    background: bool = False  # a helper request (titles, summaries, probes): may go to a smaller model
     prompt_tokens: int | None = None  # estimate of the rendered prompt
     prompt_tokens_uncached: int | None = None  # how much of it has to be computed; budgets scale with it
 
