@@ -1,0 +1,67 @@
+"""Deferred tools: their definitions belong where the conversation asked for them, not in the head.
+
+Claude Code keeps rarely used tools out of the prompt: the model asks for one with `ToolSearch`, the tool result holds a
+`tool_reference`, and from then on the definition comes with every request, marked `defer_loading`, in the middle of
+`tools`. A backend that renders `tools` at the head would have to read the whole history again. So the definition is
+written out where the reference stands (the tail of that request, and part of the history ever after).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.request import Request
+
+PLACEHOLDER = "DeferredToolPlaceholder"
+
+
+def place_deferred(request: Request) -> Request:
+    """Deferred tools leave `tools`; each `tool_reference` in a tool result becomes the definition as text.
+
+    The text depends on the definition alone, so a later request renders it to the same bytes. A deferred tool nobody
+    referred to is not rendered; the client's placeholder never is.
+    """
+    definitions = {tool["name"]: tool for tool in request.tools if isinstance(tool.get("name"), str)}
+    head = [tool for tool in request.tools if not tool.get("defer_loading") and tool.get("name") != PLACEHOLDER]
+    messages = [_place_in_message(message, definitions) for message in request.messages]
+    if len(head) == len(request.tools) and messages == request.messages:
+        return request
+    return request.with_(tools=head or None, messages=messages)
+
+
+def definition_text(name: str, definition: JsonObject | None) -> str:
+    """What the model reads in place of a reference: a sentence and the definition in the spelling of its head."""
+    if definition is None:
+        return f"The tool {name} is not available."
+    function = {
+        "name": name,
+        "description": definition.get("description") or "",
+        "parameters": definition.get("input_schema") or {"type": "object", "properties": {}},
+    }
+    return (
+        f"The tool {name} can be called from now on:\n"
+        + orjson.dumps({"type": "function", "function": function}).decode()
+    )
+
+
+def _place_in_message(message: JsonObject, definitions: Mapping[str, JsonObject]) -> JsonObject:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [_place_in_result(block, definitions) for block in content]}
+
+
+def _place_in_result(block: JsonObject, definitions: Mapping[str, JsonObject]) -> JsonObject:
+    if block.get("type") != "tool_result" or not isinstance(block.get("content"), list):
+        return block
+    return {**block, "content": [_placed(part, definitions) for part in block["content"]]}
+
+
+def _placed(part: JsonObject, definitions: Mapping[str, JsonObject]) -> JsonObject:
+    if part.get("type") != "tool_reference":
+        return part
+    name = str(part.get("tool_name"))
+    return {"type": "text", "text": definition_text(name, definitions.get(name))}

@@ -1,0 +1,148 @@
+"""What every transform of the list owes, and what the list owes as a whole."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anyclaude_lab.prompt.pipeline import TRANSFORMS, Plan, Transform, run
+from anyclaude_lab.wire.request import Request, as_blocks
+from tests.prompt.conversations import BILLING, MARK, session, text
+
+EVERYTHING = Plan(tool_allowlist=("bash", "read", "toolsearch", "webfetch", "write", "websearch"))
+
+
+def rendered(request: Request) -> str:
+    """A naive chat template: system, tools, then the messages, each with its role; no terminator of its own."""
+    parts = [f"<system>{block['text']}" for block in request.system]
+    parts += [f"<tool>{orjson.dumps(tool).decode()}" for tool in request.tools]
+    for message in request.messages:
+        parts += [f"<{message['role']}>{orjson.dumps(block).decode()}" for block in as_blocks(message["content"])]
+    return "".join(parts)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: transform.name)
+@pytest.mark.parametrize("request_", session(), ids=["1", "2", "3", "4", "5"])
+def test_pure_and_idempotent(transform: Transform, request_: Request) -> None:
+    before = copy.deepcopy(request_.body)
+    once = transform.apply(request_, EVERYTHING)
+    assert request_.body == before
+    assert transform.apply(once, EVERYTHING) is once
+    assert transform.apply(Request(copy.deepcopy(before)), EVERYTHING) == once
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: transform.name)
+def test_nothing_to_do_is_the_same_object(transform: Transform) -> None:
+    plain = Request({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [text("hello")]}]})
+    assert transform.apply(plain, EVERYTHING) is plain
+
+
+def test_each_request_of_a_session_extends_the_one_before() -> None:
+    texts = [rendered(run(request, Plan())[0]) for request in session()]
+    for older, newer in itertools.pairwise(texts):
+        assert newer.startswith(older)
+
+
+@pytest.mark.parametrize("plan", [Plan(spell_canonically=False), Plan(place_deferred=False)])
+def test_without_these_two_the_prefix_breaks(plan: Plan) -> None:
+    texts = [rendered(run(request, plan)[0]) for request in session()]
+    assert not all(newer.startswith(older) for older, newer in itertools.pairwise(texts))
+
+
+def test_two_conversations_share_their_head() -> None:
+    first, second = session()[0], session()[0]
+    second.body["system"][0]["text"] = BILLING.replace("894", "1f0") + " cc_is_subagent=true; cc_prev_req=req_1;"
+    assert rendered(run(first, Plan())[0]) == rendered(run(second, Plan())[0])
+
+
+def test_the_order_in_which_servers_connect_does_not_matter() -> None:
+    first, second = session()[2], session()[2]
+    second.body["tools"].reverse()
+    assert rendered(run(first, Plan())[0]) == rendered(run(second, Plan())[0])
+
+
+def test_steps_say_what_was_done() -> None:
+    _, steps = run(session()[0], Plan())
+    done = {step.name: step for step in steps}
+    assert "allowlist" not in done  # the plan did not ask
+    assert done["billing"].changed
+    assert done["billing"].chars_after < done["billing"].chars_before - len(BILLING)
+    assert done["deferred"].changed
+    assert all(step.note for step in steps)
+    assert all(a.chars_after == b.chars_before for a, b in itertools.pairwise(steps))
+
+
+def test_an_idle_step_says_so() -> None:
+    plain = Request({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [text("hello")]}]})
+    result, steps = run(plain, Plan())
+    assert result is plain
+    assert [step.changed for step in steps] == [False] * len(steps)
+    assert {step.chars_before - step.chars_after for step in steps} == {0}
+
+
+def test_names_are_unique() -> None:
+    assert len({transform.name for transform in TRANSFORMS}) == len(TRANSFORMS)
+
+
+# Contents as the client may spell them: (as it is newest, as it is later) with the same meaning.
+texts = st.text(max_size=20).filter(bool)
+markers = st.sampled_from([{}, {"cache_control": MARK}])
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> tuple[Any, Any]:
+    value = draw(texts)
+    return [text(value, **draw(markers))], draw(
+        st.sampled_from([value, [text(value)], [text(value, cache_control=MARK)]])
+    )
+
+
+@given(st.lists(st.tuples(st.sampled_from(["user", "assistant", "system"]), spellings()), min_size=1, max_size=6))
+def test_spelling_never_shows(turns: list[tuple[str, tuple[Any, Any]]]) -> None:
+    def request(which: int) -> Request:
+        messages = [{"role": role, "content": spelled[which]} for role, spelled in turns]
+        return Request({"model": "m", "max_tokens": 1, "messages": messages})
+
+    assert orjson.dumps(run(request(0), Plan())[0].body) == orjson.dumps(run(request(1), Plan())[0].body)
+
+
+def values(part: Any) -> Iterator[Any]:
+    yield part
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    for value in inner:
+        yield from values(value)
+
+
+def test_markers_go_and_the_users_own_data_stays() -> None:
+    request = session()[1]
+    request.body["tools"][0]["cache_control"] = MARK
+    request.body["tools"][0]["input_schema"]["properties"]["cache_control"] = {"type": "string"}
+    request.body["messages"][2]["content"][0]["input"]["cache_control"] = "no-store"
+    request.body["messages"][3]["content"][0]["content"] = [text("a.py", cache_control=MARK)]
+    result, _ = run(request, Plan())
+    assert MARK not in list(values(result.body))
+    assert "cache_control" in result.tools[0]["input_schema"]["properties"]
+    assert result.messages[2]["content"][0]["input"]["cache_control"] == "no-store"
+    assert result.messages[3]["content"][0]["content"] == [text("a.py")]
+
+
+def test_plan_is_frozen_and_comparable() -> None:
+    assert Plan() == Plan()
+    assert hash(Plan()) == hash(Plan())
+    with pytest.raises(AttributeError):
+        Plan().strip_billing = False  # type: ignore[misc]
+
+
+def test_a_deferred_tool_outside_the_allow_list_cannot_be_loaded() -> None:
+    request = session()[2]
+    result, _ = run(request, Plan(tool_allowlist=("Bash",)))
+    assert [offered["name"] for offered in result.tools] == ["Bash"]
+    assert "Reads a page." in rendered(request)
+    assert "Reads a page." not in rendered(result)
