@@ -1,0 +1,253 @@
+"""The HTTP leg under every backend: ask, read what has arrived, hang up at once.
+
+A leg adds nothing to a request but `Host`, `Content-Length` and `Connection`, and takes nothing from an answer:
+headers keep their order and spelling, bodies their encoding. Redirects are not followed, cookies not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ipaddress
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import orjson
+from multidict import CIMultiDict
+from yarl import URL
+
+from anyclaude_lab.backends.base import RawHeaders
+from anyclaude_lab.errors import (
+    AnyclaudeError,
+    BackendFailed,
+    BackendTimeout,
+    BackendUnavailable,
+    SettingsError,
+    StreamCut,
+)
+from anyclaude_lab.wire.events import JsonObject
+
+REFUSED_RETRY_S = 5  # ten retries of the client give a person close to a minute to start the server
+ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
+NOT_OURS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # what aiohttp would add by itself
+HEADER_LIMIT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """How long to wait. `silence_s` bounds every gap between two bytes, comments count; a stream has no total."""
+
+    connect_s: float = 5.0
+    silence_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A small answer, complete."""
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+
+    def json(self) -> JsonObject:
+        """The JSON object of a successful answer; `{}` where it is anything else."""
+        if not 200 <= self.status < 300:
+            return {}
+        try:
+            value = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+class Incoming:
+    """An answer whose head is known and whose body is still arriving. Iterating reads on demand, a piece per read.
+
+    Raises StreamCut where the connection breaks before the end of the body, BackendTimeout after too long a silence.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, leg: HttpLeg) -> None:
+        self.status = response.status
+        self.headers: RawHeaders = [(_text(name), _text(value)) for name, value in response.raw_headers]
+        self._response = response
+        self._leg = leg
+        self._broken: AnyclaudeError | None = None
+
+    def header(self, name: str) -> str:
+        """The first header of that name, in any case; "" where it is missing."""
+        return self._response.headers.get(name, "")
+
+    @property
+    def content_type(self) -> str:
+        """The media type in lower case, without parameters; "" where none was sent."""
+        return self.header("content-type").partition(";")[0].strip().lower()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._broken is not None:
+            raise self._broken
+        try:
+            data = await self._response.content.readany()
+        except TimeoutError:
+            raise BackendTimeout(self._leg.silence_sentence("in the middle of its answer")) from None
+        except (aiohttp.ClientError, OSError) as error:
+            self._broken = StreamCut(f"{self._leg.url} closed the connection in the middle of its answer ({error})")
+            # quirk(aiohttp): a broken connection hides what arrived before it broke and was not read yet
+            if not (data := self._response.content._read_nowait(-1)):
+                raise self._broken from None
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def read(self, limit_bytes: int = ANSWER_LIMIT_BYTES) -> bytes:
+        """The rest of the body, cut off at the limit."""
+        body = bytearray()
+        async for piece in self:
+            body += piece
+            if len(body) >= limit_bytes:
+                break
+        return bytes(body[:limit_bytes])
+
+    async def close(self) -> None:
+        """Hang up now, without a goodbye: a backend that still generates sees its next write fail."""
+        connection = self._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+        self._response.close()
+
+
+class HttpLeg:
+    """The way to one server.
+
+    `hint` is the sentence that mends a refused connection. Credentials in the URL become basic authentication and are
+    never shown. A proxy of the environment is used unless the server is on this machine or in NO_PROXY.
+    """
+
+    def __init__(self, base_url: str, *, budgets: Budgets | None = None, hint: str = "") -> None:
+        parts = _split(base_url)
+        host = parts.netloc.rpartition("@")[2]
+        self.url = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+        self.budgets = budgets or Budgets()
+        self.hint = hint
+        self._authorization = _basic(parts)
+        self._local = is_loopback(parts.hostname or "")
+        proxied = not self._local and not proxy_bypass(host)
+        self._proxy = getproxies().get(parts.scheme) if proxied else None
+        self._lazy_session: aiohttp.ClientSession | None = None
+
+    async def open(self, method: str, path_qs: str, *, headers: RawHeaders = (), body: bytes = b"") -> Incoming:
+        """Send a request; returns when the head of the answer is there.
+
+        Raises BackendUnavailable where nobody answers, BackendTimeout after `silence_s` without an answer. Cancelling
+        hangs up.
+        """
+        sent = CIMultiDict(headers)
+        if self._authorization and "Authorization" not in sent:
+            sent["Authorization"] = self._authorization
+        try:
+            response = await self._session().request(
+                method,
+                URL(self.url + path_qs, encoded=True),
+                headers=sent,
+                data=io.BytesIO(body) if body else None,  # a stream of known size: sent in pieces, with Content-Length
+                skip_auto_headers=NOT_OURS,
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._failure(error) from None
+        return Incoming(response, self)
+
+    async def ask(
+        self, method: str, path: str, *, headers: RawHeaders = (), body: bytes = b"", timeout_s: float = 3.0
+    ) -> Answer | None:
+        """A small question and its whole answer; None when it does not come in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                incoming = await self.open(method, path, headers=headers, body=body)
+                try:
+                    return Answer(incoming.status, incoming.headers, await incoming.read())
+                finally:
+                    await incoming.close()
+        except (AnyclaudeError, TimeoutError):
+            return None
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        if self._lazy_session is not None:
+            await self._lazy_session.close()
+            self._lazy_session = None
+
+    def silence_sentence(self, when: str) -> str:
+        return f"{self.url} sent nothing for {self.budgets.silence_s:g} s {when}"
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._lazy_session is None:
+            # On this machine a connection costs nothing and a stale one costs an error, so none is kept.
+            connector = aiohttp.TCPConnector(limit=0, force_close=self._local)
+            self._lazy_session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self.budgets.connect_s, sock_read=self.budgets.silence_s
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                max_line_size=HEADER_LIMIT_BYTES,
+                max_field_size=HEADER_LIMIT_BYTES,
+            )
+        return self._lazy_session
+
+    def _failure(self, error: Exception) -> AnyclaudeError:
+        """What a request that got no answer means. Most special first: aiohttp's errors are each other's bases."""
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return self._unavailable(f"no connection within {self.budgets.connect_s:g} s")
+        if isinstance(error, TimeoutError):
+            return BackendTimeout(self.silence_sentence("after the request"))
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return self._unavailable("the name of the host is unknown")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+            return self._unavailable(f"no trusted TLS connection: {error}")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return self._unavailable((error.os_error.strerror or "connection failed").lower())
+        if isinstance(error, aiohttp.ClientConnectionError | OSError):
+            return BackendUnavailable(f"{self.url} closed the connection without an answer", retry_after_s=1)
+        return BackendFailed(f"{self.url} does not speak HTTP as expected: {error}")
+
+    def _unavailable(self, why: str) -> BackendUnavailable:
+        sentence = f"Nothing answers at {self.url} ({why})" + (f"; {self.hint}" if self.hint else "")
+        return BackendUnavailable(sentence, hint=self.hint or None, retry_after_s=REFUSED_RETRY_S)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(base_url: str) -> SplitResult:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        shown = base_url.rpartition("@")[2]
+        raise SettingsError(f"{shown!r} is no server address; use one like http://127.0.0.1:8080/v1")
+    return parts
+
+
+def _basic(parts: SplitResult) -> str:
+    if not parts.username:
+        return ""
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + b64encode(pair.encode()).decode()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
