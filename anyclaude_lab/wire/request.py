@@ -6,11 +6,17 @@ returns `request.with_(field=value)`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.json_text import loads
+
+ROLES = ("user", "assistant", "system")  # `system` stands inside `messages` since Claude Code 2.1.197
+_LONG_CONTEXT_SUFFIX = re.compile(r"\[1m\]\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,11 @@ class Request:
     def model(self) -> str:
         """The model id the client asked for, as it spelled it."""
         return str(self.body["model"])
+
+    @property
+    def plain_model(self) -> str:
+        """The model id without `[1m]`, the client's own mark for a million-token window."""
+        return _LONG_CONTEXT_SUFFIX.sub("", self.model)
 
     @property
     def stream(self) -> bool:
@@ -89,3 +100,147 @@ def blocks_of(request: Request, kind: str) -> Iterator[JsonObject]:
         for block in as_blocks(message.get("content")):
             if block.get("type") == kind:
                 yield block
+
+
+def parse_request(raw: bytes, *, counting: bool = False) -> Request:
+    """The request that `raw` spells, checked for what every way of answering needs.
+
+    `counting` is a `count_tokens` body, which has no `max_tokens`. Unknown fields, block types and system messages
+    anywhere are fine. Raises `InvalidRequest` in the words of the Messages API, naming the place.
+    """
+    request = read_request(raw)
+    _check(request.body, counting=counting)
+    return request
+
+
+def read_request(raw: bytes) -> Request:
+    """The body as an object, unchecked: for relaying, where the API behind judges. Raises `InvalidRequest`."""
+    if not raw.strip():
+        raise InvalidRequest(
+            "The request body is empty; a JSON object with model, max_tokens and messages is expected."
+        )
+    try:
+        body = loads(raw)
+    except ValueError as error:
+        raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest(f"The request body must be a JSON object; found {_kind(body)}.")
+    return Request(body, raw)
+
+
+def _check(body: JsonObject, *, counting: bool) -> None:
+    model, limit = _required(body, "model", ""), body.get("max_tokens")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest(f"model: Input should be a non-empty string; found {_kind(model)}.")
+    if not counting:
+        _required(body, "max_tokens", "")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0 or limit % 1):
+        raise InvalidRequest(f"max_tokens: Input should be a whole number of tokens; found {limit!r}.")
+    _check_system(body.get("system"))
+    _check_tools(body.get("tools"))
+    messages = _required(body, "messages", "")
+    if not isinstance(messages, list):
+        raise InvalidRequest(f"messages: Input should be a list; found {_kind(messages)}.")
+    if not messages:
+        raise InvalidRequest("messages: at least one message is required")
+    called: set[str] = set()
+    for number, message in enumerate(messages):
+        _check_message(message, f"messages.{number}", called)
+
+
+def _check_system(system: Any) -> None:
+    if system is None or isinstance(system, str):
+        return
+    if not isinstance(system, list):
+        raise InvalidRequest(f"system: Input should be a string or a list of text blocks; found {_kind(system)}.")
+    for number, block in enumerate(system):
+        _check_block(block, f"system.{number}")
+
+
+def _check_tools(tools: Any) -> None:
+    if tools is None:
+        return
+    if not isinstance(tools, list):
+        raise InvalidRequest(f"tools: Input should be a list; found {_kind(tools)}.")
+    for number, tool in enumerate(tools):
+        if not isinstance(tool, dict):
+            raise InvalidRequest(f"tools.{number}: Input should be an object; found {_kind(tool)}.")
+        if tool.get("type") in (None, "custom"):
+            _required_text(tool, "name", f"tools.{number}")
+            schema = tool.get("input_schema")
+            if schema is not None and not isinstance(schema, dict):
+                raise InvalidRequest(f"tools.{number}.input_schema: Input should be an object; found {_kind(schema)}.")
+
+
+def _check_message(message: Any, place: str, called: set[str]) -> None:
+    """Check one message; `called` gathers the ids of the tool calls so far."""
+    if not isinstance(message, dict):
+        raise InvalidRequest(f"{place}: Input should be an object; found {_kind(message)}.")
+    role = _required(message, "role", place)
+    if role not in ROLES:
+        raise InvalidRequest(f"{place}.role: Input should be 'user' or 'assistant'; found {role!r}.")
+    content = _required(message, "content", place)
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise InvalidRequest(f"{place}.content: Input should be a string or a list of blocks; found {_kind(content)}.")
+    for number, block in enumerate(content):
+        _check_block(block, f"{place}.content.{number}", called)
+
+
+# What everyone reads of a block without asking whether it is there. Types not listed are carried unread.
+_REQUIRED_TEXT = {"text": ("text",), "tool_use": ("id", "name"), "tool_result": ("tool_use_id",)}
+
+
+def _check_block(block: Any, place: str, called: set[str] | None = None) -> None:
+    if not isinstance(block, dict):
+        raise InvalidRequest(f"{place}: Input should be an object with a type; found {_kind(block)}.")
+    kind = _required_text(block, "type", place)
+    for name in _REQUIRED_TEXT.get(kind, ()):
+        _required_text(block, name, f"{place}.{kind}", may_be_empty=kind == "text")
+    if called is None:
+        return
+    if kind == "tool_use" and not isinstance(block.get("input", {}), dict):
+        raise InvalidRequest(f"{place}.tool_use.input: Input should be an object; found {_kind(block['input'])}.")
+    if kind.endswith("tool_use"):
+        called.add(str(block.get("id")))
+    if kind == "tool_result":
+        _check_result(block, place, called)
+
+
+def _check_result(block: JsonObject, place: str, called: set[str]) -> None:
+    content = block.get("content")
+    if block["tool_use_id"] not in called:
+        raise InvalidRequest(
+            f"{place}: unexpected `tool_use_id` found in `tool_result` blocks: {block['tool_use_id']}. "
+            "Each `tool_result` block must have a corresponding `tool_use` block in an earlier assistant message."
+        )
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise InvalidRequest(
+            f"{place}.tool_result.content: Input should be a string or a list of blocks; found {_kind(content)}."
+        )
+    for number, inner in enumerate(content):
+        _check_block(inner, f"{place}.tool_result.content.{number}")
+
+
+def _required(parent: JsonObject, name: str, place: str) -> Any:
+    if parent.get(name) is None:
+        raise InvalidRequest(f"{place}.{name}: Field required" if place else f"{name}: Field required")
+    return parent[name]
+
+
+def _required_text(parent: JsonObject, name: str, place: str, *, may_be_empty: bool = False) -> str:
+    value = _required(parent, name, place)
+    if not isinstance(value, str) or not (value or may_be_empty):
+        raise InvalidRequest(f"{place}.{name}: Input should be a non-empty string; found {_kind(value)}.")
+    return value
+
+
+def _kind(value: Any) -> str:
+    """How a person would call the type of a JSON value."""
+    if value is None:
+        return "null"
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return "an empty string" if value == "" else names[type(value)]
