@@ -103,11 +103,11 @@ def is_background(hints: ClientHints, request: Request) -> bool:
 def lane_key(hints: ClientHints, request: Request) -> str:
     """The conversation a request belongs to: its requests grow by appending, and share one frozen plan.
 
-    Session and agent where the client names them, else a hash of what stays the same within a conversation. Requests
-    beside the conversation have a lane of their own.
+    `session/agent` as the client names them. An unnamed session is told by its tools and first user text, an unnamed
+    agent (the main one, subagents of old releases, titles and other side requests) by its system prompt; so requests
+    that share no prefix share no lane. `request` must have passed `parse_request`.
     """
-    session = hints.session_id or _likeness(request)
-    return f"{session}/{hints.agent_id or ('background' if is_background(hints, request) else 'main')}"
+    return f"{hints.session_id or _opening(request)}/{hints.agent_id or _system_prompt(request)}"
 
 
 def request_headers_to_forward(headers: HeaderPairs) -> list[tuple[str, str]]:
@@ -130,12 +130,19 @@ def redact_headers(headers: HeaderPairs | Mapping[str, str]) -> list[tuple[str, 
     return [(name, "***" if _SECRET_NAME.search(name) else value) for name, value in pairs]
 
 
-def _likeness(request: Request) -> str:
-    lines = text_of(request.body.get("system")).splitlines()
-    stable = [line for line in lines if not line.startswith(_BILLING) and not _VOLATILE.search(line)]
+def _opening(request: Request) -> str:
     tools = sorted(str(tool.get("name")) for tool in request.tools if not tool.get("defer_loading"))
-    first = next((text_of(m.get("content")) for m in request.messages if m.get("role") == "user"), "")
-    return hashlib.blake2b(orjson.dumps([stable, tools, first]), digest_size=12).hexdigest()
+    first = next((text_of(m["content"]) for m in request.messages if m["role"] == "user"), "")
+    return _digest([tools, first])
+
+
+def _system_prompt(request: Request) -> str:
+    lines = text_of(request.body.get("system")).splitlines()
+    return _digest([line for line in lines if not line.startswith(_BILLING) and not _VOLATILE.search(line)])
+
+
+def _digest(value: object) -> str:
+    return hashlib.blake2b(orjson.dumps(value), digest_size=6).hexdigest()
 
 
 def _named_by_connection(pairs: list[tuple[str, str]]) -> frozenset[str]:
