@@ -1,0 +1,38 @@
+"""Settings: flags over variables over files over defaults. One table (`table.py`) says what there is."""
+
+from anyclaude_lab.settings.load import load_settings, missing
+from anyclaude_lab.settings.model import (
+    MODES,
+    BreakerSettings,
+    ClaudeSettings,
+    ClusterSettings,
+    LocalSettings,
+    LocalSource,
+    Mode,
+    NodeSettings,
+    OpenRouterSettings,
+    Settings,
+    WebSearchSettings,
+)
+from anyclaude_lab.settings.secret import Secret
+from anyclaude_lab.settings.sources import FILE_NAME
+from anyclaude_lab.settings.table import PREFERRED_PORT
+
+__all__ = [
+    "FILE_NAME",
+    "MODES",
+    "PREFERRED_PORT",
+    "BreakerSettings",
+    "ClaudeSettings",
+    "ClusterSettings",
+    "LocalSettings",
+    "LocalSource",
+    "Mode",
+    "NodeSettings",
+    "OpenRouterSettings",
+    "Secret",
+    "Settings",
+    "WebSearchSettings",
+    "load_settings",
+    "missing",
+]
