@@ -14,6 +14,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -49,10 +50,13 @@ class Place:
             "hasCompletedOnboarding": True,
             "theme": "dark",
             "numStartups": 3,
+            "bypassPermissionsModeAccepted": True,
             "customApiKeyResponses": {"approved": [KEY], "rejected": []},
             "projects": {str(place.project): trusted},
         }
         (place.home / ".claude.json").write_text(json.dumps(onboarded))
+        (place.home / ".claude").mkdir()
+        (place.home / ".claude" / "settings.json").write_text(json.dumps({"skipDangerousModePermissionPrompt": True}))
         return place
 
 
@@ -72,7 +76,8 @@ class Result:
         return value
 
     def __str__(self) -> str:
-        return f"exit code {self.rc} after {self.seconds:.1f} s\n{_brief('stdout', self.stdout)}{_brief('stderr', self.stderr)}"
+        printed = _brief("stdout", self.stdout) + _brief("stderr", self.stderr)
+        return f"exit code {self.rc} after {self.seconds:.1f} s\n{printed}"
 
 
 def _brief(name: str, text: str) -> str:
@@ -216,7 +221,5 @@ class Terminal:
 
 
 def _end_group(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass

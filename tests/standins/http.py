@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
@@ -328,12 +328,12 @@ class StandIn:
         return await connection.take(int(exchange.header("content-length") or 0))
 
 
-AnyStandIn = TypeVar("AnyStandIn", bound=StandIn)
+AnyServer = TypeVar("AnyServer", bound=AbstractAsyncContextManager[Any])
 
 
 @contextmanager
-def running(standin: AnyStandIn) -> Iterator[AnyStandIn]:
-    """Run a stand-in on a thread of its own, for tests that drive other processes."""
+def running(standin: AnyServer) -> Iterator[AnyServer]:
+    """Run a stand-in or a tap on a thread of its own, for tests that drive other processes."""
     ready = threading.Event()
     failure: list[BaseException] = []
     loop = asyncio.new_event_loop()

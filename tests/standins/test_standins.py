@@ -33,6 +33,7 @@ from tests.standins.script import (
     reply,
 )
 from tests.standins.search import FOUND, SearchStandIn, Service
+from tests.standins.tap import Tap
 
 HELLO: list[MessageParam] = [{"role": "user", "content": "hello"}]
 CHAT: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
@@ -505,6 +506,39 @@ async def test_two_requests_share_a_connection_and_http10_does_not() -> None:
                 await plain.post(f"{server.url}/v1/chat/completions", json=body)
         assert server.connections_opened == connections
         await asyncio.sleep(0)
+
+
+async def test_a_tap_passes_everything_on_and_reads_it_back() -> None:
+    turns = [TALK, Reply(TALK.parts, fault=Cut("text")), TALK]
+    async with AnthropicStandIn(turns, piece_bytes=5) as server, Tap(server.url) as tap:
+        async with httpx.AsyncClient(headers={"x-api-key": "k"}) as plain:
+            url = f"{tap.url}/v1/messages?beta=true"
+            await plain.head(tap.url + "/")
+            await plain.post(url, json={"model": "m", "messages": HELLO})
+            with pytest.raises(httpx.RemoteProtocolError):
+                await plain.post(url, json={"model": "m", "stream": True, "messages": HELLO})
+            await plain.post(url, json={"model": "m", "stream": True, "messages": HELLO})
+        seen = tap.passed
+    assert [(p.method, p.complete, p.is_stream) for p in seen] == [
+        ("HEAD", True, False),
+        ("POST", True, False),
+        ("POST", False, True),
+        ("POST", True, True),
+    ]
+    for passed, exchange in zip(seen[1:], server.messages, strict=True):
+        assert passed.target == "/v1/messages?beta=true"
+        assert passed.request_body == exchange.body
+        assert passed.request_headers == exchange.headers
+        assert passed.body == bytes(exchange.sent)
+
+
+async def test_a_tap_passes_a_disconnect_on() -> None:
+    turn = reply("never ending ", endless=True)
+    request = {"model": "m", "stream": True, "messages": HELLO}
+    async with AnthropicStandIn([turn]) as server, Tap(server.url) as tap, httpx.AsyncClient() as plain:
+        async with plain.stream("POST", f"{tap.url}/v1/messages", json=request, headers={"x-api-key": "k"}) as answer:
+            await anext(answer.aiter_bytes())
+        await wait_until_async(lambda: server.messages[0].client_gone_s is not None, "the disconnect")
 
 
 def test_every_profile_has_a_name_of_its_own() -> None:
