@@ -1,0 +1,162 @@
+"""The one parser behind every format: finds where calls may begin, lets the formats read, gives out the rest as text.
+
+- Text comes out as it came in, at once; only what may still be an opening or a call is held back. White space between
+  calls, and between a call and either end of the message, belongs to the calls.
+- Inside a code fence, or right behind a backtick, nothing is an opening: there somebody explains how a call looks.
+- What one format gave up is read by the next that has the same opening. What the most patient of them read becomes
+  text as a whole and is not searched again: the work is linear, and a call quoted in another one's arguments never
+  runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import NoReturn
+
+from anyclaude_lab.models.parsers.format import Format, Place
+from anyclaude_lab.models.parsers.tape import NotACall, Reading, Tape
+from anyclaude_lab.wire.tool_text import CallPiece, OfferedTools, Piece, TextPiece
+
+_FENCE = "```"
+_BACKTICKS = re.compile(r"`*")
+_FENCE_LINE = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
+_NOT_SPACE = re.compile(r"\S")
+
+
+def _read_backticks(tape: Tape, offered: OfferedTools) -> Reading[NoReturn]:
+    """A line of backticks that opens or closes a code fence without calls."""
+    yield from tape.take_run(_BACKTICKS)
+    raise NotACall
+
+
+_FENCE_ALONE = (Format((_FENCE,), _read_backticks, Place.FENCE),)
+
+
+class Scanner:
+    """A `ToolTextParser` for a set of formats, tried in their order."""
+
+    def __init__(self, formats: Iterable[Format], offered: OfferedTools) -> None:
+        self._offered = offered
+        self._at_message: list[Format] = []
+        self._at_opening: dict[str, list[Format]] = {_FENCE: []}
+        for candidate in formats if offered else ():
+            if candidate.place is Place.MESSAGE:
+                self._at_message.append(candidate)
+                continue
+            for opening in candidate.openings:
+                self._at_opening.setdefault(opening, []).append(candidate)
+        self._openings = re.compile("|".join(map(re.escape, self._at_opening)))
+        self._prefixes = frozenset(opening[:size] for opening in self._at_opening for size in range(1, len(opening)))
+        self._longest = max(map(len, self._at_opening))
+        self._tape = Tape()
+        self._pieces: list[Piece] = []
+        self._space: list[str] = []  # white space that is text only if text follows
+        self._at_edge = True  # nothing but space since the beginning of the message or the last call
+        self._called = False  # a call has been found
+        self._last = ""  # the last character given out as text
+        self._line_blank = True  # nothing but space on this line so far
+        self._fence = 0  # backticks of the open code fence; 0 outside
+        self._scanning = self._scan()
+
+    def feed(self, text: str) -> list[Piece]:
+        """The pieces that `text` settles."""
+        self._tape.append(text)
+        return self._settled()
+
+    def close(self) -> list[Piece]:
+        """The rest. A call that claims the whole message, or the rest of it, comes out only here."""
+        self._tape.ended = True
+        return self._settled()
+
+    def _settled(self) -> list[Piece]:
+        next(self._scanning, None)
+        pieces, self._pieces = self._pieces, []
+        return list(_joined(pieces)) if len(pieces) > 1 else pieces
+
+    def _scan(self) -> Reading[None]:
+        tape = self._tape
+        while not (first := tape.opening(_NOT_SPACE)) and not tape.ended:
+            self._text(tape.take_text(_NOT_SPACE))
+            yield
+        if not (yield from self._marker_stands_here()):
+            yield from self._try([format_ for format_ in self._at_message if first in format_.openings])
+        while True:
+            self._text(tape.take_text(self._openings, self._prefixes, self._longest))
+            opening = tape.opening(self._openings)
+            if opening:
+                yield from self._open(opening)
+            elif tape.ended:
+                break
+            else:
+                yield
+        if not self._called:
+            self._pieces += map(TextPiece, self._space)
+
+    def _marker_stands_here(self) -> Reading[bool]:
+        size = 1
+        while (yield from self._tape.peek(size)) in self._prefixes and not self._tape.ended:
+            size += 1
+        return bool(self._tape.opening(self._openings))
+
+    def _open(self, opening: str) -> Reading[None]:
+        """Decides what an opening is at the place where it stands."""
+        candidates = self._at_opening[opening]
+        if opening == _FENCE and self._line_blank:
+            yield from self._try((not self._fence and candidates) or _FENCE_ALONE)
+        elif opening == _FENCE or self._fence or self._last == "`":
+            self._text((yield from self._tape.take(len(opening))))
+        else:
+            yield from self._try(candidates)
+
+    def _try(self, candidates: Sequence[Format]) -> Reading[None]:
+        """Lets each format read from here; if none finds calls, what they read is text."""
+        furthest = 0
+        for candidate in candidates:
+            self._tape.begin()
+            try:
+                calls = yield from candidate.read(self._tape, self._offered)
+            except NotACall:
+                furthest = max(furthest, self._tape.rewind())
+            else:
+                self._calls(calls)
+                return
+        text = yield from self._tape.take(furthest)
+        for line in _FENCE_LINE.finditer(text):
+            backticks = len(line[1])
+            if not self._fence:
+                self._fence = backticks
+            elif backticks >= self._fence:
+                self._fence = 0
+        self._text(text)
+
+    def _calls(self, calls: list[CallPiece]) -> None:
+        self._pieces += calls
+        self._space.clear()
+        self._called = self._at_edge = self._line_blank = True
+        self._last = ""
+
+    def _text(self, text: str) -> None:
+        if not text:
+            return
+        _, newline, line = text.rpartition("\n")
+        self._line_blank = (bool(newline) or self._line_blank) and not line.strip()
+        self._last = text[-1]
+        if self._at_edge and text.isspace():
+            self._space.append(text)
+            return
+        if self._at_edge:
+            self._pieces += map(TextPiece, self._space)
+            self._space.clear()
+            self._at_edge = False
+        self._pieces.append(TextPiece(text))
+
+
+def _joined(pieces: list[Piece]) -> Iterable[Piece]:
+    """Neighbouring texts as one."""
+    for kind, group in groupby(pieces, key=type):
+        if kind is TextPiece:
+            yield TextPiece("".join(piece.text for piece in group if isinstance(piece, TextPiece)))
+        else:
+            yield from group
