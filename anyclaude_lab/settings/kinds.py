@@ -52,7 +52,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Text(Kind):
-    """A string; the words in `unset` mean that nothing is set (a default that the seed wrote into its files)."""
+    """A string; the words in `unset` mean that nothing is set (a default that anyclaude-local wrote into its files)."""
 
     what: str = "a text"
     unset: tuple[str, ...] = ()
@@ -167,7 +167,7 @@ class Integer(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Milliseconds(Kind):
-    """A duration, written in milliseconds as the seed wrote all of its own, read as seconds.
+    """A duration, written in milliseconds as in anyclaude-local, read as seconds.
 
     The lower bound also catches who meant seconds. Outside of `usual` a value is accepted with a remark.
     """
@@ -232,9 +232,11 @@ class Choice(Kind):
 class Names(Kind):
     """A list of names; in a variable separated by commas."""
 
+    example: str = '["Bash", "Read"]'
+
     @property
     def allowed(self) -> str:
-        return 'a list of names such as ["Bash", "Read"]'
+        return f"a list of names such as {self.example}"
 
     def read(self, value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(name, str) and name.strip() for name in value):

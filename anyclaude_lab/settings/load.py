@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +48,15 @@ def _default(key: str) -> Any:
     return None if row.default is None else row.kind.read(row.default)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, what is to be said about them, and the value of every key."""
+
+    settings: Settings
+    warnings: list[str]
+    resolved: Resolved
+
+
 def load_settings(
     flags: Mapping[str, Any],
     environ: Mapping[str, str],
@@ -60,7 +70,28 @@ def load_settings(
     `flags` by name (`{"mode": "local", "filter_tier": "off"}`). Without `config_file` the file in `cwd` is read, and
     the one in `home` for what the first leaves open. Raises `SettingsError`: exit code 2.
     """
-    layers = resolve_layers(flags, environ, cwd=cwd, home=home, config_file=config_file)
+    loaded = load(flags, environ, cwd=cwd, home=home, config_file=config_file)
+    return loaded.settings, loaded.warnings
+
+
+def load(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    *,
+    cwd: Path,
+    home: Path,
+    config_file: Path | None = None,
+) -> Loaded:
+    """As `load_settings`, with every value."""
+    layers = [flag_layer(flags, cwd), environment_layer(environ, cwd)]
+    if config_file is not None:
+        layers.append(file_layer(cwd / config_file, Rank.FILE))
+    else:
+        here, at_home = cwd / FILE_NAME, home / FILE_NAME
+        if here.is_file():
+            layers.append(file_layer(here, Rank.FILE))
+        if at_home.is_file() and at_home.resolve() != here.resolve():
+            layers.append(file_layer(at_home, Rank.HOME_FILE))
     resolved = Resolved(layers)
     settings = build(resolved, home=home)
     mine = f"backends.{settings.mode}"
@@ -70,28 +101,7 @@ def load_settings(
         for key, sentence in layer.warnings
         if not key.startswith("backends.") or key.startswith(mine)
     ]
-    return settings, list(dict.fromkeys(warnings)) + _unused_flags(flags, settings.mode)
-
-
-def resolve_layers(
-    flags: Mapping[str, Any],
-    environ: Mapping[str, str],
-    *,
-    cwd: Path,
-    home: Path,
-    config_file: Path | None = None,
-) -> list[Layer]:
-    """One layer per source that exists, the strongest first."""
-    layers = [flag_layer(flags, cwd), environment_layer(environ, cwd)]
-    if config_file is not None:
-        path = config_file if config_file.is_absolute() else cwd / config_file
-        return [*layers, file_layer(path, Rank.FILE)]
-    here, at_home = cwd / FILE_NAME, home / FILE_NAME
-    if here.is_file():
-        layers.append(file_layer(here, Rank.FILE))
-    if at_home.is_file() and at_home.resolve() != here.resolve():
-        layers.append(file_layer(at_home, Rank.HOME_FILE))
-    return layers
+    return Loaded(settings, [*dict.fromkeys(warnings), *_unused_flags(flags, settings.mode)], resolved)
 
 
 def build(resolved: Resolved, *, home: Path) -> Settings:
@@ -183,7 +193,7 @@ def _mode(resolved: Resolved) -> Mode:
 
 
 def _filter_tier(resolved: Resolved, mode: Mode) -> str:
-    """The tier of the mode; `safeSystemFilter: false` is the seed's way to say off, unless something stronger chose."""
+    """The tier of the mode; `safeSystemFilter: false` is the older way to say off, unless something stronger chose."""
     if mode == "claude":
         return "off"
     tier = resolved.of(f"backends.{mode}.filterTier")

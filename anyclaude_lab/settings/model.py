@@ -21,7 +21,7 @@ class LocalSettings:
 
     `url`: a server that runs already answers at `base_url`; `start`: a server is started for `model_path` (a folder or
     a hub id), on `port` or a free one; `embedded`: nothing is configured, the model that comes with the package
-    answers. No address is assumed when none is given: the seed's default (`http://localhost:8082/v1`) would send a
+    answers. No address is assumed when none is given: anyclaude-local's `http://localhost:8082/v1` would send a
     newcomer to a port where nothing listens.
     """
 

@@ -121,7 +121,9 @@ def _read_object(layer: Layer, path: Path, data: dict[str, Any], prefix: str, sp
     """Every key of `data`: `prefix` stands before it in the table, `spelled_prefix` in the file."""
     for name, found in data.items():
         key, spelled = prefix + name, spelled_prefix + name
-        if found is None or name.startswith(("//", "$")):  # JSON knows no comments: the seed's files use such keys
+        if found is None or name.startswith(
+            ("//", "$")
+        ):  # JSON knows no comments: anyclaude-local's files use such keys
             continue
         if prefix == "backends." and name in LEGACY_BLOCKS:
             continue
@@ -166,11 +168,11 @@ def _read(row: Setting, found: object, *, spelled: str, text: bool) -> Any:
 
 
 def children(key: str) -> list[str]:
-    """Names that may stand in the object `key` of a file ("" is the file itself) and do something there."""
+    """Names that may stand in the object `key` of a file ("" is the file itself): those that do something first."""
     prefix = key + "." if key else ""
     rows = [row for row in TABLE if row.in_file and row.key.startswith(prefix)]
-    useful = [row for row in rows if row.status is Status.WORKS] or rows
-    return list(dict.fromkeys(row.key.removeprefix(prefix).split(".")[0] for row in useful))
+    rows.sort(key=lambda row: row.status is not Status.WORKS)
+    return list(dict.fromkeys(row.key.removeprefix(prefix).split(".")[0] for row in rows))
 
 
 def _unknown_key(path: Path, name: str, prefix: str, spelled_prefix: str) -> str:
@@ -190,7 +192,7 @@ def suggestion(found: str, allowed: Iterable[str], prefix: str = "") -> str:
 
 
 def asks_for_something(found: object) -> bool:
-    """Whether a removed setting was switched on, rather than left off as the seed's own files do."""
+    """Whether a removed setting was switched on, rather than left off as anyclaude-local's own files do."""
     if isinstance(found, dict):
         return found.get("enabled", bool(found)) is not False
     return found not in (False, None, [], "false", "0", "")

@@ -109,7 +109,7 @@ GENERAL = (
     Setting(
         "debug.level",
         Integer(0, 3),
-        "How much goes into ~/.anyclaude/logs: 1 one line per request and errors, 2 bodies cut short, 3 everything.",
+        "What ~/.anyclaude/logs holds: 0 errors, 1 a line per request, 2 bodies cut short, 3 everything.",
         default=0,
         env=("ANYCLAUDE_DEBUG",),
         flag="--debug",
@@ -119,7 +119,7 @@ GENERAL = (
     Setting(
         "debug.enableTraces",
         Switch(),
-        "The seed's word for `record`, which wins over it.",
+        "An older word for `record`, which wins over it.",
         unset="see `record`",
     ),
     Setting(
@@ -338,14 +338,14 @@ LOCAL = (
     Setting(
         "backends.local.apiKey",
         Key(),
-        "Key of that server, if it wants one. The seed's `lm-studio` is as good as any.",
+        "Key of that server, if it wants one. Any text will do for most.",
         env=("LOCAL_API_KEY",),
         old_env=("LMSTUDIO_API_KEY",),
     ),
     Setting(
         "backends.local.model",
         Text("the id of a model", unset=("current-model",)),
-        "Model the server is asked for. Without an address it is the model that a server is started for.",
+        "Model that answers; where no server's address is set, one is started for it.",
         unset="the one it has",
         env=("LOCAL_MODEL", "ANYCLAUDE_MODEL"),
         old_env=("LMSTUDIO_MODEL",),
@@ -426,14 +426,14 @@ LOCAL = (
     Setting(
         "backends.local.maxTokens",
         Kind(),
-        "The seed's first word for the context window.",
+        "An older word for the context window.",
         status=Status.NO_EFFECT,
         instead="set backends.local.contextLength",
     ),
     Setting(
         "backends.local.serverScript",
         Kind(),
-        "Named a server program of the seed.",
+        "Named the program of the server.",
         status=Status.NO_EFFECT,
         instead="see backends.local.engine",
     ),
@@ -480,7 +480,7 @@ OPENROUTER = (
     ),
     Setting(
         "backends.openrouter.providers",
-        Names(),
+        Names('["deepinfra", "z-ai"]'),
         "Providers to ask, in this order.",
         unset="OpenRouter's choice",
         env=("OPENROUTER_PROVIDERS",),

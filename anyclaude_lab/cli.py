@@ -1,0 +1,113 @@
+"""`anyclaude-bench`: parse, call, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyclaude_lab import __version__
+from anyclaude_lab.errors import AnyclaudeError, SettingsError
+from anyclaude_lab.settings.sources import suggestion
+
+USAGE_ERROR, BACKEND_ERROR = 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word behind `anyclaude-bench`. `run` takes the words after it and returns the exit code."""
+
+    name: str
+    arguments: str
+    doc: str
+    example: str
+    run: Callable[[Sequence[str]], int]
+
+
+def print_settings(words: Sequence[str]) -> int:
+    """Every setting with its value and origin, as these flags of `anyclaude` would have it."""
+    from anyclaude_lab.proxy.arguments import parse
+    from anyclaude_lab.settings import missing
+    from anyclaude_lab.settings.document import listing
+    from anyclaude_lab.settings.load import load
+
+    arguments = parse(words)
+    if arguments.claude_args:
+        raise SettingsError(f'"{arguments.claude_args[0]}" is no flag of anyclaude; see anyclaude --help.')
+    loaded = load(arguments.flags, os.environ, cwd=Path.cwd(), home=Path.home(), config_file=arguments.config_file)
+    lines = list(listing(loaded.resolved))
+    key_width, value_width = max(len(line.key) for line in lines), 44
+    for line in lines:
+        print(f"{line.key:<{key_width}}  {line.value:<{value_width}}  {line.origin}")
+    for sentence in (*loaded.warnings, missing(loaded.settings)):
+        if sentence:
+            print(f"anyclaude-bench: {sentence}", file=sys.stderr)
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        Command(
+            "settings",
+            "[FLAGS OF anyclaude]",
+            "every setting with its value and where it is from; keys are hidden",
+            "anyclaude-bench settings --mode openrouter",
+            print_settings,
+        ),
+    )
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. A user's mistake is one sentence on stderr and code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except SettingsError as mistake:
+        print(f"anyclaude-bench: {mistake.message}", file=sys.stderr)
+        return USAGE_ERROR
+    except AnyclaudeError as failure:
+        print(f"anyclaude-bench: {failure.message}", file=sys.stderr)
+        return BACKEND_ERROR
+
+
+def _run(words: list[str]) -> int:
+    first = words[0] if words else "--help"
+    if first in ("--help", "-h", "help"):
+        print(help_text())
+        return 0
+    if first == "--version":
+        print(f"anyclaude-bench {__version__}")
+        return 0
+    if first.partition("=")[0] == "--completion":
+        print(_completion(first.partition("=")[2] or " ".join(words[1:2])))
+        return 0
+    if first not in COMMANDS:
+        hint = suggestion(first, COMMANDS)
+        raise SettingsError(
+            f'There is no command "{first}"; there are: {", ".join(COMMANDS)}, --help, --version.{hint}'
+        )
+    return COMMANDS[first].run(words[1:])
+
+
+def _completion(shell: str) -> str:
+    from anyclaude_lab.proxy.arguments import completable
+    from anyclaude_lab.proxy.completion import script
+
+    return script(shell, "anyclaude-bench", completable(), tuple(COMMANDS))
+
+
+def help_text() -> str:
+    """What --help prints: every command that works, with an example."""
+    lines = ["anyclaude-bench COMMAND", ""]
+    for command in COMMANDS.values():
+        lines += [f"  {command.name} {command.arguments}", f"      {command.doc}", f"      {command.example}"]
+    lines += ["", "  --version, --help, --completion bash|zsh|fish"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
