@@ -28,7 +28,17 @@ RELEASES = (LATEST, "2.0.30", "1.0.100")
 
 KEY = "sk-ant-test"
 LINES, LINE_CHARACTERS = 40, 300
-SCRUBBED_PREFIXES = ("ANTHROPIC_", "CLAUDE", "ANYCLAUDE_", "AWS_", "OTEL_", "npm_config_")
+SCRUBBED_PREFIXES = (
+    "ANTHROPIC_",
+    "CLAUDE",
+    "ANYCLAUDE_",
+    "AWS_",
+    "OTEL_",
+    "npm_config_",
+    "LOCAL_",
+    "MLX_",
+    "OPENROUTER_",
+)
 SCRUBBED_NAMES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "TMUX", "TMUX_PANE", "NODE_OPTIONS"}
 
 
@@ -86,13 +96,17 @@ def _brief(name: str, text: str) -> str:
     return "\n".join([f"--- {name}", *lines, ""])
 
 
-def environment(place: Place, base_url: str | None, extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a client: that of the shell without anything that would change it."""
-    kept = {
+def scrubbed() -> dict[str, str]:
+    """The environment of the tests without anything that would change the client or the proxy."""
+    return {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(SCRUBBED_PREFIXES) and name.upper() not in SCRUBBED_NAMES
     }
+
+
+def environment(place: Place, base_url: str | None, extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a client: that of the shell without anything that would change it."""
     ours = {
         "HOME": str(place.home),
         "IS_SANDBOX": "1",
@@ -104,7 +118,7 @@ def environment(place: Place, base_url: str | None, extra: Mapping[str, str]) ->
     }
     if base_url is not None:
         ours |= {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": KEY}
-    return kept | ours | dict(extra)
+    return scrubbed() | ours | dict(extra)
 
 
 def headless(
@@ -189,10 +203,14 @@ class Terminal:
         return self._run("capture-pane", "-p", "-J", "-S", f"-{history}")
 
     def send(self, text: str, *, enter: bool = True) -> None:
-        """Type a text as it stands, and press Enter once it is shown."""
+        """Type a text as it stands, and press Enter once it is shown and the screen is at rest.
+
+        2.0.30 takes an Enter that follows quickly for a part of pasted text.
+        """
         self._run("send-keys", "-l", text)
         if enter:
             self.wait_for(text[-20:], 10)
+            self.wait_for_rest()
             self.keys("Enter")
 
     def keys(self, *names: str) -> None:
@@ -207,6 +225,15 @@ class Terminal:
                 raise AssertionError(f"{text!r} was not shown within {deadline_s} s:\n{screen}")
             time.sleep(0.1)
         return screen
+
+    def wait_for_rest(self, quiet_s: float = 0.6, deadline_s: float = 10) -> None:
+        """Wait until the screen has not changed for a while."""
+        until = time.monotonic() + deadline_s
+        before, since = self.screen(), time.monotonic()
+        while time.monotonic() - since < quiet_s and time.monotonic() < until:
+            time.sleep(0.05)
+            if (now := self.screen()) != before:
+                before, since = now, time.monotonic()
 
     def stop(self) -> None:
         """End the session and every process in it."""

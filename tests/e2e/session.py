@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.e2e.claude_code import Result
 from tests.standins import conversation
 from tests.standins.conversation import Call, Conversation
 from tests.standins.http import JsonObject
@@ -23,6 +24,9 @@ PROMPT = "Correct the misspelt word in greeting.txt."
 BEFORE = 'Hello, wrold!\nIt\'s "fine" — größe: \\n stays.\n'
 AFTER = BEFORE.replace("wrold", "world")
 ASIDE = reply("{}")
+# What every release's request for a summary says; all else in it differs.
+COMPACTION = "detailed summary of the conversation so far"
+SUMMARY = reply("<summary>The misspelt word in greeting.txt was corrected.</summary>")
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class EditSession:
     """The conversation of every main request, in order."""
     asides: list[JsonObject] = field(default_factory=list)
     """The bodies of all other requests: titles, summaries, probes."""
+    compactions: int = 0
 
     def __post_init__(self) -> None:
         (self.project / "greeting.txt").write_text(BEFORE, encoding="utf-8")
@@ -48,6 +53,9 @@ class EditSession:
     def turn(self, body: JsonObject) -> Turn:
         """The next turn of the session that the request belongs to."""
         talk = conversation.read(body)
+        if COMPACTION in (talk.user_texts or ("",))[-1]:
+            self.compactions += 1
+            return SUMMARY
         if not self.is_main(talk):
             self.asides.append(body)
             return ASIDE
@@ -76,10 +84,12 @@ class EditSession:
     def final(self, talk: Conversation) -> Reply:
         return reply(f"Corrected. The secret is {(talk.calls[0].result or 'lost').strip()}.")
 
-    def check(self, stdout: str) -> None:
+    def check(self, result: Result | None = None) -> None:
         """Assert that every step ran, that its result came back, and that the file changed as asked."""
+        if result is not None:
+            assert result.rc == 0, result
+            assert f"The secret is {self.secret}." in result.stdout, result
         assert (self.project / "greeting.txt").read_text(encoding="utf-8") == AFTER
-        assert f"The secret is {self.secret}." in stdout
         calls = self.talks[-1].calls
         assert [call.name for call in calls] == [step(self.talks[-1]).name for step in self.steps()]
         assert all(call.result is not None for call in calls), calls

@@ -46,7 +46,7 @@ class Tap:
     def __init__(self, upstream: str) -> None:
         parts = urlsplit(upstream)
         assert parts.hostname is not None and parts.port is not None
-        self._upstream = (parts.hostname, parts.port)
+        self.upstream = (parts.hostname, parts.port)
         self.port = 0
         self.wires: list[Wire] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,7 +80,7 @@ class Tap:
         wire = Wire()
         self.wires.append(wire)
         try:
-            up_reader, up_writer = await asyncio.open_connection(*self._upstream)
+            up_reader, up_writer = await asyncio.open_connection(*self.upstream)
         except OSError:
             writer.close()
             return
