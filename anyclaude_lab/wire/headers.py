@@ -138,7 +138,7 @@ def _opening(request: Request) -> str:
 
 def _system_prompt(request: Request) -> str:
     lines = text_of(request.body.get("system")).splitlines()
-    return _digest([line for line in lines if not line.startswith(_BILLING) and not _VOLATILE.search(line)])
+    return _digest([line for line in lines if line and not line.startswith(_BILLING) and not _VOLATILE.search(line)])
 
 
 def _digest(value: object) -> str:

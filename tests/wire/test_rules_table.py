@@ -8,13 +8,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"\| (\d+) \| ([^|]+) \| ([^|]+) \|([^|]*)\|")
-ROWS = {int(m[1]): m[4].split() for m in map(ROW.match, (Path(__file__).parent / "README.md").read_text().splitlines()) if m}
+ROWS = {
+    int(m[1]): m[4].split() for m in map(ROW.match, (Path(__file__).parent / "README.md").read_text().splitlines()) if m
+}
 
 
 def tests_in(path: Path) -> set[str]:
     """Names of the test functions and methods of a module."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    return {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name.startswith("test")}
+    return {
+        n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name.startswith("test")
+    }
 
 
 def test_every_rule_has_a_row() -> None:
