@@ -1,0 +1,116 @@
+"""Writes the content blocks of one reply as events: indices without gaps, one block open at a time.
+
+No block opens for blanks alone: an empty text block in the history is refused by Anthropic when a session later goes
+back to the real Claude.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import orjson
+
+from anyclaude_lab.wire.events import (
+    Event,
+    JsonObject,
+    block_delta,
+    block_start,
+    block_stop,
+    json_delta,
+    text_delta,
+    thinking_delta,
+)
+
+# Says that no model of Anthropic's wrote this thinking. Must never reach the real API, which would refuse it.
+PLACEHOLDER_SIGNATURE = base64.b64encode(b"anyclaude: not signed by Anthropic").decode()
+
+_STARTS: dict[str, JsonObject] = {
+    "text": {"type": "text", "text": ""},
+    "thinking": {"type": "thinking", "thinking": "", "signature": ""},
+}
+
+
+class BlockWriter:
+    """Collects the events of one message between its start and its end."""
+
+    def __init__(self, message_id: str) -> None:
+        self.events: list[Event] = []
+        self.open: str | None = None  # kind of the open block
+        self.count = 0  # blocks begun
+        self.chars = 0  # of everything the model wrote
+        self._message_id = message_id
+        self._blanks = ""  # blank text that may still be the beginning of a block
+        self._blanks_kind = ""
+        self._after_thinking = False
+        self._head = b""  # of a delta event of the open text block, up to the text
+
+    def take(self) -> list[Event]:
+        """The events since the last time."""
+        events, self.events = self.events, []
+        return events
+
+    def text(self, text: str) -> None:
+        """A piece of the answer."""
+        if self.open != "text":
+            text = self._begin("text", text)
+        if text:
+            self.chars += len(text)
+            event = text_delta(self.count - 1, text)
+            event.raw = self._head + orjson.dumps(text) + b"}}\n\n"  # the hot path: encoded once, here
+            self.events.append(event)
+
+    def thinking(self, text: str) -> None:
+        """A piece of visible reasoning."""
+        if self.open != "thinking":
+            text = self._begin("thinking", text)
+        if text:
+            self.chars += len(text)
+            self.events.append(thinking_delta(self.count - 1, text))
+
+    def start_tool(self, name: str) -> None:
+        """Open a tool call. Its id is our own: backends repeat theirs from turn to turn, or have none."""
+        self.close()
+        digest = hashlib.sha256(f"{self._message_id}/{self.count}".encode()).hexdigest()[:24]
+        self._open("tool_use", {"type": "tool_use", "id": f"toolu_{digest}", "name": name, "input": {}})
+
+    def arguments(self, partial_json: str) -> None:
+        """A piece of the open call's arguments."""
+        if partial_json:
+            self.chars += len(partial_json)
+            self.events.append(json_delta(self.count - 1, partial_json))
+
+    def close(self) -> None:
+        """End the open block, if any; blanks that no text followed are forgotten."""
+        self._blanks = ""
+        if self.open is None:
+            return
+        if self.open == "thinking":
+            signature = {"type": "signature_delta", "signature": PLACEHOLDER_SIGNATURE}
+            self.events.append(block_delta(self.count - 1, signature))
+        self.events.append(block_stop(self.count - 1))
+        self._after_thinking = self.open == "thinking"
+        self.open = None
+
+    def _begin(self, kind: str, text: str) -> str:
+        """Open a block once there is something to see; answers what to write into it, or "" to wait."""
+        if self._blanks_kind != kind:
+            self._blanks, self._blanks_kind = "", kind
+        text = self._blanks + text
+        if not text or text.isspace():
+            self._blanks = text
+            return ""
+        after_thinking = self.open == "thinking" or (self.open is None and self._after_thinking)
+        self.close()
+        self._open(kind, _STARTS[kind])
+        self._head = (
+            b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+            b'"delta":{"type":"text_delta","text":' % (self.count - 1)
+        )
+        return text.lstrip("\r\n") if kind == "text" and after_thinking else text
+
+    def _open(self, kind: str, block: JsonObject) -> None:
+        self._blanks = ""
+        self.events.append(block_start(self.count, dict(block)))
+        self.open = kind
+        self.count += 1

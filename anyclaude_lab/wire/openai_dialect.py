@@ -1,0 +1,139 @@
+"""How servers that speak OpenAI's chat completions differ: one value per server, nothing but switches.
+
+A switch exists only where two servers really differ; what all of them do is code in the translator. A model's chat
+template has quirks of its own whatever serves it: `for_model` adds those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from anyclaude_lab.wire import schema_dialect
+from anyclaude_lab.wire.schema_dialect import SchemaDialect
+from anyclaude_lab.wire.tool_names import MAX_NAME_CHARS
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The switches of one server. The defaults are what every server takes."""
+
+    name: str
+    label: str  # how sentences for people call it
+
+    # history
+    mid_system: Literal["reminder", "system"] = "reminder"
+    """A system message in mid-conversation: user text in a reminder tag, or a real system message.
+
+    Most templates refuse a system message that is not the first (Qwen3.5 and later, Mistral, Gemma)."""
+    alternating_roles: bool = False  # the template refuses two user or two assistant messages in a row
+    call_content: str | None = ""  # `content` of an assistant message that only calls tools
+    call_ids: Literal["openai", "nine"] = "openai"  # "nine": exactly nine letters and digits
+    images: bool = False  # the model sees images
+    reasoning_field: str | None = None  # where an assistant message carries its earlier thinking; None drops it
+    continue_final_message: bool = False  # must be told to go on with a final assistant message
+
+    # tools
+    name_chars: int = MAX_NAME_CHARS
+    schema: SchemaDialect = schema_dialect.AS_TEXT
+    tool_choice: Literal["ignored", "words", "full"] = "full"  # "words": auto, none, required, but no single function
+    parallel_tool_calls: bool = True  # the field is read
+
+    # options
+    max_tokens_field: str = "max_tokens"
+    top_k: bool = True
+    max_stops: int | None = None
+    response_format: bool = True  # json_schema is enforced
+    thinking: Literal["ignored", "template", "none_effort", "openrouter"] = "ignored"
+    effort: Literal["ignored", "template", "field"] = "ignored"
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)  # fields sent with every request
+
+    # replies
+    status_is_404: bool = False  # every failure is answered with 404
+
+
+MLX_LM = Dialect(
+    "mlx-lm",
+    "mlx-lm",
+    # quirk(mlx-lm): tool_choice, parallel_tool_calls and response_format are accepted and ignored.
+    tool_choice="ignored",
+    parallel_tool_calls=False,
+    response_format=False,
+    thinking="template",
+    effort="template",
+    # quirk(mlx-lm): whatever goes wrong before the first token is a 404 with {"error": text}.
+    status_is_404=True,
+)
+
+LLAMA_CPP = Dialect(
+    "llama.cpp",
+    "llama.cpp",
+    schema=schema_dialect.GRAMMAR,
+    tool_choice="words",
+    thinking="template",
+    effort="template",
+    extra={"return_progress": True},  # prefill progress inside the stream
+)
+
+OLLAMA = Dialect(
+    "ollama",
+    "Ollama",
+    schema=schema_dialect.STRUCT,
+    tool_choice="ignored",
+    parallel_tool_calls=False,
+    # quirk(ollama): asking a model without thinking to think is a 400; only "none" is always safe.
+    thinking="none_effort",
+)
+
+LM_STUDIO = Dialect(
+    "lmstudio",
+    "LM Studio",
+    schema=schema_dialect.GRAMMAR,
+    # quirk(LM Studio): tool_choice as an object is refused.
+    tool_choice="words",
+)
+
+VLLM = Dialect(
+    "vllm",
+    "vLLM",
+    schema=schema_dialect.GUIDED,
+    thinking="template",
+    effort="field",
+    continue_final_message=True,
+)
+
+OPENROUTER = Dialect(
+    "openrouter",
+    "OpenRouter",
+    schema=schema_dialect.ROUTED,
+    # quirk(Bedrock and others behind the router): an empty text part is refused, null is not.
+    call_content=None,
+    max_stops=4,
+    thinking="openrouter",
+    extra={"usage": {"include": True}},
+)
+
+GENERIC = Dialect("generic", "the server", call_content=None, top_k=False, max_stops=4)
+
+DIALECTS: dict[str, Dialect] = {d.name: d for d in (MLX_LM, LLAMA_CPP, OLLAMA, LM_STUDIO, VLLM, OPENROUTER, GENERIC)}
+
+_MISTRAL = ("mistral", "mixtral", "ministral", "devstral", "codestral", "magistral", "pixtral", "voxtral")
+_SEES_IMAGES = (
+    "-vl", "vision", "pixtral", "llava", "gemma-3", "gemma3", "gemma-4", "gemma4", "4.5v", "4.6v", "gpt-4o", "gpt-4.1",
+    "gpt-5", "gemini", "claude", "minicpm-v", "internvl", "kimi-k2.5", "llama-4", "llama4", "mistral-small-3",
+    "devstral-small-2", "ministral-3",
+)  # fmt: skip
+
+
+def for_model(dialect: Dialect, model: str) -> Dialect:
+    """`dialect` with the quirks of this model's chat template, as far as its name tells them."""
+    name = model.casefold()
+    if any(family in name for family in _MISTRAL):
+        # quirk(Mistral templates): roles alternate, no user text straight after a tool result, ids of nine characters.
+        dialect = replace(dialect, alternating_roles=True, call_ids="nine")
+    elif "gemma" in name:
+        dialect = replace(dialect, alternating_roles=True)
+    if any(mark in name for mark in _SEES_IMAGES):
+        dialect = replace(dialect, images=True)
+    return dialect
