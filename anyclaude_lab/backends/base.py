@@ -58,9 +58,16 @@ class Backend(Protocol):
     `translating` says whether the request is rewritten for another API; False is byte-identical passthrough.
     """
 
-    name: str
-    translating: bool
-    loses_prefill_on_abort: bool  # a closed connection throws the computed prompt away (mlx-lm)
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def translating(self) -> bool: ...
+
+    @property
+    def loses_prefill_on_abort(self) -> bool:
+        """Whether a closed connection throws the computed prompt away (mlx-lm)."""
+        ...
 
     async def send(self, request: Request, call: Call) -> Reply:
         """Ask. Returns once the backend's response headers are there; raises `AnyclaudeError` on a refusal."""

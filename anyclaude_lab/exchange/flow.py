@@ -1,0 +1,131 @@
+"""An exchange: one request, prepared, sent, read and timed.
+
+    request -> prompt pipeline -> token count -> room for the answer -> backend.send -> decoder -> events
+
+Reading is cancel-safe: a `next` that was cancelled may be called again, so an unfinished exchange can change hands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from anyclaude_lab.backends.base import Call, Reply
+from anyclaude_lab.errors import AnyclaudeError, PromptTooLong, StreamCut
+from anyclaude_lab.exchange.count import Count
+from anyclaude_lab.exchange.variant import Variant
+from anyclaude_lab.prompt.pipeline import Step, run
+from anyclaude_lab.wire.decoder import Ending
+from anyclaude_lab.wire.events import Event, Usage, message_start
+from anyclaude_lab.wire.request import Request
+
+LEAST_OUTPUT_TOKENS = (
+    512  # an answer with less room than this is not worth its prefill: say that the prompt is too long
+)
+
+
+class Exchange:
+    """One request on its way. Times are seconds since `started` (monotonic), None until they happened."""
+
+    def __init__(self, variant: Variant, call: Call, sent: Request, steps: Sequence[Step], count: Count) -> None:
+        self.variant, self.call, self.sent, self.steps, self.count = variant, call, sent, steps, count
+        usage = Usage(prompt_tokens=count.tokens).as_anthropic()
+        self.start = message_start(f"msg_{call.request_id}", call.original.model, usage | {"output_tokens": 1})
+        self.started = time.monotonic()
+        self.headers_s: float | None = None
+        self.first_content_s: float | None = None
+        self.finished_s: float | None = None
+        self.reply: Reply | None = None
+        self.ending = Ending.OPEN
+        self.failure: AnyclaudeError | None = None
+        self.usage = Usage()
+        self.stop_reason: str | None = None
+        self.tool_names: list[str] = []
+
+    async def open(self) -> None:
+        """Send it; returns once the backend's headers are there. Raises `AnyclaudeError` on a refusal."""
+        self.reply = await self.variant.backend.send(self.sent, self.call)
+        self.headers_s = self._elapsed()
+
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """Prefill tokens (done, total) while the backend reports them."""
+        decoder = self.reply.decoder if self.reply else None
+        return decoder.progress if decoder else None
+
+    async def next(self) -> list[Event] | None:
+        """The events of one read (maybe none), without `message_start`, which is `start`; None at the end."""
+        if self.ending is not Ending.OPEN:
+            return None
+        reply = self.reply
+        assert reply is not None and reply.decoder is not None, "open() comes first, and only a stream has events"
+        try:
+            data = await anext(reply.body)
+            events = reply.decoder.feed(data)
+        except StopAsyncIteration:
+            events = reply.decoder.close()
+        except AnyclaudeError as failure:
+            self.failure = failure
+            events = reply.decoder.close()
+        self.ending, self.usage = reply.decoder.ending, reply.decoder.usage
+        if self.ending is not Ending.OPEN:
+            self.finished_s = self._elapsed()
+            self.failure = self.failure or reply.decoder.failure
+            if self.ending is Ending.CUT and self.failure is None:
+                self.failure = StreamCut("The backend's stream ended before its end.")
+            self.variant.counter.learn(self.sent, self.usage.prompt_tokens)
+            await reply.close()
+        if events and events[0].type == "message_start":
+            events = events[1:]
+        self.witness(events)
+        return events
+
+    def witness(self, events: list[Event]) -> None:
+        """Note what the events say about the reply: first content, tool names, stop reason."""
+        for event in events:
+            if event.type == "content_block_delta":
+                if self.first_content_s is None:
+                    self.first_content_s = self._elapsed()
+            elif event.type == "content_block_start":
+                block = event.data.get("content_block") or {}
+                if block.get("type") == "tool_use":
+                    self.tool_names.append(str(block.get("name")))
+                    self.first_content_s = self.first_content_s or self._elapsed()
+            elif event.type == "message_delta":
+                self.stop_reason = (event.data.get("delta") or {}).get("stop_reason")
+
+    async def close(self) -> None:
+        """Let go of the backend at once; it stops working for us."""
+        if self.reply is not None:
+            await self.reply.close()
+        if self.finished_s is None:
+            self.finished_s = self._elapsed()
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+
+async def prepare(variant: Variant, call: Call) -> Exchange:
+    """Run the prompt work on `call.original`, count it and give the answer its room.
+
+    Raises `PromptTooLong` where the window cannot hold prompt and answer.
+    """
+    sent, steps = run(call.original, variant.plan)
+    window = await variant.window()
+    count = await variant.counter.count(sent, near_tokens=window)
+    sent = _fit_output(sent, count, window, variant.output_cap_tokens)
+    return Exchange(variant, replace(call, prompt_tokens=count.tokens), sent, steps, count)
+
+
+def _fit_output(request: Request, count: Count, window: int | None, cap: int | None) -> Request:
+    """Clamp `max_tokens` to what the window leaves."""
+    room = request.max_tokens
+    if window is not None:
+        reserve = min(LEAST_OUTPUT_TOKENS, window // 8, max(1, room))
+        if count.upper_tokens > window - reserve:
+            raise PromptTooLong(count.upper_tokens, window - reserve)
+        room = min(room, window - count.upper_tokens)
+    if cap is not None:
+        room = min(room, cap)
+    return request if room == request.max_tokens else request.with_(max_tokens=room)

@@ -1,0 +1,160 @@
+"""`anyclaude`, and `python -m anyclaude_lab.proxy`: the proxy, and Claude Code behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyclaude_lab import __version__
+from anyclaude_lab.errors import AnyclaudeError, SettingsError
+from anyclaude_lab.proxy.arguments import Arguments, parse
+from anyclaude_lab.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from anyclaude_lab.backends.starting import StartingBackend
+    from anyclaude_lab.engine.servers import Running
+    from anyclaude_lab.proxy.log import Log
+
+STATE_FOLDER = ".anyclaude"
+USAGE_ERROR, BACKEND_ERROR = 2, 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code. A user's mistake is one sentence on stderr and code 2."""
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        if arguments.text is not None:
+            print(arguments.text)
+            return 0
+        settings, warnings = load_settings(
+            arguments.flags, os.environ, cwd=Path.cwd(), home=Path.home(), config_file=arguments.config_file
+        )
+        arguments.refuse_strangers(settings)
+        for warning in warnings:
+            print(f"anyclaude: {warning}", file=sys.stderr)
+        return _run(settings, arguments, os.environ)
+    except SettingsError as mistake:
+        print(f"anyclaude: {mistake.message}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _run(settings: Settings, arguments: Arguments, environ: Mapping[str, str]) -> int:
+    if arguments.check_setup:
+        from anyclaude_lab.proxy.setup_check import check_setup
+
+        return asyncio.run(check_setup(settings, environ, cwd=Path.cwd(), home=Path.home()))
+    if arguments.test_model:
+        from anyclaude_lab.proxy.model_test import try_model
+
+        return asyncio.run(try_model(settings, state_folder=Path.home() / STATE_FOLDER))
+    claude_args = arguments.for_claude(settings)
+    return asyncio.run(serve(settings, claude_args, environ, state_folder=Path.home() / STATE_FOLDER))
+
+
+async def serve(
+    settings: Settings, claude_args: Sequence[str], environ: Mapping[str, str], *, state_folder: Path
+) -> int:
+    """Serve until told to stop, or, as a launcher, until Claude Code ends; returns the exit code."""
+    from anyclaude_lab.compose import compose, secrets
+    from anyclaude_lab.proxy.log import Log
+    from anyclaude_lab.proxy.server import Server
+    from anyclaude_lab.proxy.serving import Serving
+
+    claude = None
+    log = Log(
+        settings.debug,
+        state_folder / "logs",
+        json_lines=settings.log_format == "json",
+        console=settings.proxy_only and sys.stderr.isatty(),
+        secrets=list(secrets(settings)),
+    )
+    composition = compose(settings, state_folder=state_folder)
+    model_id = client_model(settings)
+    server = Server(Serving(settings, composition.variant, log, composition.breaker, models=[model_id]))
+    url = await server.start(settings.host, settings.port)
+    log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
+    starting = asyncio.create_task(_start(composition.starting, log)) if composition.starting else None
+    try:
+        if claude is None:
+            _announce(settings, url, model_id)
+            await _until_told_to_stop()
+            return 0
+        window = await composition.variant.window()
+        return await launch(
+            settings, claude_args, base_url=url, environ=environ, claude=claude, model_id=model_id, window_tokens=window
+        )
+    finally:
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait({starting})
+        await server.stop()
+        log.note("stopped")
+
+
+def client_model(settings: Settings) -> str:
+    """The id Claude Code is told: no Claude name, so that it asks for the lean prompt and believes the window."""
+    from anyclaude_lab.compose import EMBEDDED_NAME
+
+    if settings.model:
+        backend = settings.model
+    elif settings.mode == "openrouter":
+        backend = settings.openrouter.model
+    elif settings.mode == "local" and settings.local.source == "embedded":
+        backend = EMBEDDED_NAME
+    elif settings.local.model_path:
+        backend = Path(settings.local.model_path).name
+    else:
+        backend = "model"
+    return f"anthropic-local/{backend.rsplit('/', 1)[-1]}"
+
+
+async def _start(starting: StartingBackend[Running], log: Log) -> None:
+    try:
+        await starting.start()
+        log.note(f"model server {starting.name} is up")
+    except AnyclaudeError as failure:
+        log.note(f"model server {starting.name} did not start: {failure.message}")
+        if log.console:
+            print(f"anyclaude: {failure.message}", file=sys.stderr)
+
+
+def _announce(settings: Settings, url: str, model_id: str) -> None:
+    from anyclaude_lab.compose import EMBEDDED_NAME
+
+    print(f"anyclaude {__version__}, mode {settings.mode}: listening on {url}")
+    print(f"dashboard: {url}/")
+    if settings.mode == "claude":
+        print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} claude")
+    else:
+        print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=local claude --model {model_id}")
+    if model_id.endswith("/" + EMBEDDED_NAME):
+        print(
+            "NOTE: no model is configured, so a tiny DEMONSTRATION model answers. It calls tools and can do little else.\n"
+            "      A real one: LOCAL_URL=http://127.0.0.1:8080/v1, or --model /path/to/mlx-model, or --mode openrouter."
+        )
+    if settings.record_dir is not None:
+        print(f"recording to {settings.record_dir} (--no-record turns it off)")
+    sys.stdout.flush()
+
+
+async def _until_told_to_stop() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt
+                loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Health, metrics and the live feed."""
+
+from __future__ import annotations
+
+import orjson
+from aiohttp import web
+
+from anyclaude_lab.backends.breaker import Breaker, State
+from anyclaude_lab.proxy.client_stream import STREAM_HEADERS
+from anyclaude_lab.proxy.serving import Serving
+
+LIVE_IDLE_S = 10.0
+
+
+async def ready(http: web.Request, serving: Serving) -> web.Response:
+    """200 when a request would be answered; 503 while the breaker is open or the backend does not answer."""
+    breaker = serving.breaker
+    opened = breaker is not None and breaker.state is State.OPEN
+    complaint = await serving.variant.backend.health()
+    healthy = not opened and complaint is None
+    checks = {
+        "circuit_breaker": {
+            "state": (breaker.state.name if breaker else "DISABLED"),
+            "failure_count": breaker.failures_in_a_row if breaker else 0,
+        },
+        "backend": serving.variant.backend.status() | {"problem": complaint},
+    }
+    body = {"status": "ready" if healthy else "not_ready", "mode": serving.settings.mode, "checks": checks}
+    return web.json_response(body, status=200 if healthy else 503)
+
+
+async def metrics(http: web.Request, serving: Serving) -> web.Response:
+    """JSON, or the Prometheus text format with `?format=prometheus` or `Accept: text/plain`."""
+    serving.metrics.refresh(serving.breaker)
+    accepts = http.headers.get("accept", "")
+    if http.query.get("format") == "prometheus" or ("text/plain" in accepts and "json" not in accepts):
+        return web.Response(
+            body=serving.metrics.prometheus(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+    facts = serving.metrics.json() | {
+        "mode": serving.settings.mode,
+        "retry_grace_s": serving.settings.retry_grace_s,
+        "backend": serving.variant.backend.status(),
+    }
+    return web.json_response(facts)
+
+
+async def breaker_metrics(http: web.Request, serving: Serving) -> web.Response:
+    """The breaker's state and latencies, by the seed's names."""
+    return web.json_response((serving.breaker or Breaker(enabled=False)).snapshot())
+
+
+async def live(http: web.Request, serving: Serving) -> web.StreamResponse:
+    """Server-sent events: finished requests first, then what happens."""
+    response = web.StreamResponse(headers=STREAM_HEADERS)
+    await response.prepare(http)
+    async for item in serving.live.listen(LIVE_IDLE_S):
+        await response.write(b": idle\n\n" if item is None else b"data: " + orjson.dumps(item) + b"\n\n")
+    return response

@@ -1,0 +1,109 @@
+"""The client's side of one stream: commits to a status late, pings on silence, ends legally or is cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+
+from anyclaude_lab.proxy.metrics import Metrics
+from anyclaude_lab.wire.decoder import Ending
+from anyclaude_lab.wire.events import Event, ping
+from anyclaude_lab.wire.grammar import StreamGrammar
+
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+
+
+class ClientStream:
+    """Writes events to one client.
+
+    Nothing is sent before the first event, so that a refusal can still become an HTTP status; after `commit_s` of
+    waiting the stream is opened with `start` all the same, and from then on a ping goes out every `ping_s` of silence.
+    """
+
+    def __init__(
+        self,
+        http: web.Request,
+        start: Event,
+        metrics: Metrics,
+        *,
+        headers: dict[str, str],
+        commit_s: float,
+        ping_s: float,
+        on_violation: Callable[[str], None],
+    ) -> None:
+        self._http, self._start, self._metrics, self._ping_s = http, start, metrics, ping_s
+        self._response = web.StreamResponse(headers=STREAM_HEADERS | headers)
+        self._grammar = StreamGrammar()
+        self._on_violation = on_violation
+        self._opening = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._next_sign = self._loop.time() + commit_s
+        self._keeper = asyncio.create_task(self._keep_alive())
+
+    @property
+    def committed(self) -> bool:
+        """Whether the status line is out."""
+        return self._response.prepared
+
+    async def write(self, events: list[Event]) -> None:
+        """Send what one read of the backend brought, in one write."""
+        if not events:
+            return
+        if not self.committed:
+            await self._commit()
+        await self._send(events)
+
+    async def end(self, ending: Ending) -> web.StreamResponse:
+        """Finish: a complete stream cleanly, a cut one by closing the connection: the client asks again."""
+        self._keeper.cancel()
+        complaint = self._grammar.finish(ending)
+        if complaint:
+            self._complain(complaint)
+        if ending is Ending.CUT:
+            if self._http.transport is not None:
+                self._http.transport.close()
+        else:
+            await self._response.write_eof()
+        return self._response
+
+    def release(self) -> None:
+        """Stop pinging; for every way out."""
+        self._keeper.cancel()
+
+    async def _commit(self) -> None:
+        async with self._opening:
+            if not self.committed:
+                await self._response.prepare(self._http)
+                await self._send([self._start])
+
+    async def _send(self, events: list[Event]) -> None:
+        for event in events:
+            complaint = self._grammar.check(event)
+            if complaint:
+                self._complain(complaint)
+        self._next_sign = self._loop.time() + self._ping_s
+        await self._response.write(b"".join([event.encode() for event in events]))
+
+    def _complain(self, complaint: str) -> None:
+        self._metrics.grammar_violations.labels("translated").inc()
+        self._on_violation(complaint)
+
+    async def _keep_alive(self) -> None:
+        try:
+            while True:
+                wait_s = self._next_sign - self._loop.time()
+                if wait_s > 0:
+                    await asyncio.sleep(wait_s)
+                elif not self.committed:
+                    await self._commit()
+                else:
+                    self._metrics.pings.inc()
+                    await self._send([ping()])
+        except ConnectionError:
+            return  # the client left; its handler is told by the server

@@ -1,0 +1,54 @@
+"""The live feed behind the dashboard: what happens, as it happens, to whoever listens.
+
+A listener that does not keep up loses the oldest news, never slows a request down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from anyclaude_lab.wire.events import JsonObject
+
+HISTORY = 200
+PENDING = 1000
+
+
+class LiveFeed:
+    """News items are small JSON objects with a `kind`; keys and prompts never get in."""
+
+    def __init__(self) -> None:
+        self.recent: deque[JsonObject] = deque(maxlen=HISTORY)
+        self._listeners: set[asyncio.Queue[JsonObject]] = set()
+
+    def publish(self, kind: str, **facts: object) -> None:
+        """Tell everyone; finished requests are also remembered for those who come later."""
+        item: JsonObject = {"kind": kind, **facts}
+        if kind == "finished":
+            self.recent.append(item)
+        for queue in self._listeners:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(item)
+
+    @contextmanager
+    def _listening(self) -> Iterator[asyncio.Queue[JsonObject]]:
+        queue: asyncio.Queue[JsonObject] = asyncio.Queue(PENDING)
+        self._listeners.add(queue)
+        try:
+            yield queue
+        finally:
+            self._listeners.discard(queue)
+
+    async def listen(self, idle_s: float) -> AsyncIterator[JsonObject | None]:
+        """The remembered items, then news; None after `idle_s` of silence."""
+        with self._listening() as queue:
+            for item in list(self.recent):
+                yield item
+            while True:
+                try:
+                    yield await asyncio.wait_for(queue.get(), idle_s)
+                except TimeoutError:
+                    yield None

@@ -1,0 +1,126 @@
+"""`POST /v1/messages` where the request is translated: stream and non-stream, one path."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from anyclaude_lab.backends.base import Call
+from anyclaude_lab.errors import AnyclaudeError, StreamCut
+from anyclaude_lab.exchange import prepare
+from anyclaude_lab.proxy.client_stream import ClientStream
+from anyclaude_lab.proxy.retry_grace import Held, twin_key
+from anyclaude_lab.proxy.serving import Serving, error_response, new_request_id, read_body
+from anyclaude_lab.wire.decoder import Ending
+from anyclaude_lab.wire.fold import fold
+from anyclaude_lab.wire.headers import ClientHints, is_background, lane_key
+from anyclaude_lab.wire.request import Request, parse_request
+
+
+@dataclass(slots=True)
+class _Ask:
+    """One request of one client."""
+
+    request_id: str
+    request: Request
+    hints: ClientHints
+    lane: str
+
+
+async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
+    """Answer one Messages request; every failure before the first byte becomes its HTTP status."""
+    request_id = new_request_id()
+    try:
+        request = parse_request(await read_body(http))
+        hints = ClientHints.from_headers(http.headers, request.body)
+        ask = _Ask(request_id, request, hints, lane_key(hints, request))
+        return await _answer(http, serving, ask)
+    except AnyclaudeError as failure:
+        serving.log.failure(request_id, failure)
+        serving.live.publish("failed", id=request_id, status=failure.status, error=failure.message, hint=failure.hint)
+        return error_response(failure, request_id)
+
+
+async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamResponse:
+    key = twin_key(ask.lane, ask.request)
+    held = serving.grace.take(key)
+    if held is None:
+        call = Call(
+            request_id=ask.request_id,
+            lane=ask.lane,
+            original=ask.request,
+            path_qs=http.path_qs,
+            headers=list(http.headers.items()),
+            background=is_background(ask.hints, ask.request),
+        )
+        exchange = await prepare(serving.variant, call)
+        held = Held(exchange, asyncio.ensure_future(exchange.open()))
+    exchange = held.exchange
+    serving.live.publish("started", id=ask.request_id, lane=ask.lane[:12], model=ask.request.model)
+    status = 200
+    try:
+        if ask.request.stream:
+            return await _stream(http, serving, ask, held)
+        return await _whole(ask, held)
+    except asyncio.CancelledError:
+        status = 499
+        serving.metrics.disconnects.inc()
+        await asyncio.shield(serving.grace.hold(key, held))
+        raise
+    except ConnectionError:
+        status = 499
+        serving.metrics.disconnects.inc()
+        await serving.grace.hold(key, held)
+        raise
+    except AnyclaudeError as failure:
+        status = failure.status
+        exchange.failure = failure
+        await exchange.close()
+        raise
+    finally:
+        if status != 499 or exchange.finished_s is not None:
+            serving.finished(exchange, ask.hints, status=status)
+
+
+async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) -> web.StreamResponse:
+    exchange = held.exchange
+    stream = ClientStream(
+        http,
+        exchange.start,
+        serving.metrics,
+        headers={"request-id": f"req_{ask.request_id}"},
+        commit_s=serving.commit_s,
+        ping_s=serving.ping_s,
+        on_violation=lambda complaint: serving.log.violation(ask.request_id, complaint),
+    )
+    try:
+        await asyncio.shield(held.opening)
+        while (events := await exchange.next()) is not None:
+            if exchange.ending is Ending.CUT and not stream.committed:
+                raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
+            await stream.write(events)
+            if exchange.progress and not events:
+                serving.live.publish(
+                    "prefill", id=ask.request_id, done=exchange.progress[0], total=exchange.progress[1]
+                )
+        return await stream.end(exchange.ending)
+    except AnyclaudeError as failure:
+        if not stream.committed:
+            raise
+        exchange.failure, exchange.ending = failure, Ending.CUT  # the status is out: let the client ask again
+        return await stream.end(Ending.CUT)
+    finally:
+        stream.release()
+
+
+async def _whole(ask: _Ask, held: Held) -> web.Response:
+    exchange = held.exchange
+    await asyncio.shield(held.opening)
+    events = [exchange.start]
+    while (batch := await exchange.next()) is not None:
+        events += batch
+    if exchange.ending is not Ending.COMPLETE:
+        raise exchange.failure or StreamCut("The backend's answer ended before its end.")
+    return web.json_response(fold(events), headers={"request-id": f"req_{ask.request_id}"})

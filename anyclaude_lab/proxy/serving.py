@@ -1,0 +1,111 @@
+"""What every handler of one running proxy shares."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from anyclaude_lab.backends.breaker import Breaker
+from anyclaude_lab.errors import AnyclaudeError, RequestTooLarge
+from anyclaude_lab.exchange import Exchange, Variant
+from anyclaude_lab.proxy.live import LiveFeed
+from anyclaude_lab.proxy.log import Log
+from anyclaude_lab.proxy.metrics import Metrics
+from anyclaude_lab.proxy.retry_grace import RetryGrace
+from anyclaude_lab.settings import Settings
+from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.headers import ClientHints
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Serving:
+    """One proxy's parts. `commit_s` and `ping_s` are seconds of waiting before a stream shows a sign of life."""
+
+    settings: Settings
+    variant: Variant
+    log: Log
+    breaker: Breaker | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+    live: LiveFeed = field(default_factory=LiveFeed)
+    commit_s: float = 10.0
+    ping_s: float = 10.0
+    grace: RetryGrace = field(init=False)
+    models: list[str] = field(default_factory=list)  # ids offered by /v1/models
+
+    def __post_init__(self) -> None:
+        self.grace = RetryGrace(self.settings.retry_grace_s, self.metrics)
+
+    def finished(self, exchange: Exchange, hints: ClientHints, *, status: int) -> None:
+        """Account for an exchange that is over, however it ended."""
+        self.metrics.usage(exchange.usage)
+        self.metrics.endings.labels(exchange.ending.value).inc()
+        if exchange.first_content_s is not None:
+            self.metrics.ttft_s.observe(exchange.first_content_s)
+        for step in exchange.steps:
+            if step.chars_after < step.chars_before:
+                self.metrics.saved_characters.labels(step.name).inc(step.chars_before - step.chars_after)
+        facts = exchange_facts(exchange, hints, status)
+        self.live.publish("finished", **facts)
+        self.log.exchange(facts, exchange)
+
+
+def exchange_facts(exchange: Exchange, hints: ClientHints, status: int) -> JsonObject:
+    """One finished exchange as the live feed and the log tell it. Unknown is None."""
+    seconds = {
+        "headers_s": exchange.headers_s,
+        "ttft_s": exchange.first_content_s,
+        "total_s": exchange.finished_s,
+    }
+    return {
+        "id": exchange.call.request_id,
+        "at": time.time(),
+        "lane": exchange.call.lane[:12],
+        "session": (hints.session_id or "")[:8] or None,
+        "class": hints.request_class,
+        "model": exchange.call.original.model,
+        "backend": exchange.reply.backend if exchange.reply else exchange.variant.backend.name,
+        "status": status,
+        "ending": exchange.ending.value,
+        "stop_reason": exchange.stop_reason,
+        "tools": exchange.tool_names,
+        "prompt_tokens": exchange.usage.prompt_tokens,
+        "estimated_prompt_tokens": exchange.count.tokens,
+        "cached_tokens": exchange.usage.cached_tokens,
+        "output_tokens": exchange.usage.output_tokens,
+        "error": exchange.failure.message if exchange.failure else None,
+        **{k: None if v is None else round(v, 4) for k, v in seconds.items()},
+    }
+
+
+def new_request_id() -> str:
+    """Our id of one request, sent back as `request-id`."""
+    return uuid.uuid4().hex[:24]
+
+
+def error_response(failure: AnyclaudeError, request_id: str) -> web.Response:
+    """A failure in the Messages API's envelope."""
+    return web.json_response(
+        failure.body() | {"request_id": f"req_{request_id}"},
+        status=failure.status,
+        headers=failure.headers() | {"request-id": f"req_{request_id}"},
+    )
+
+
+async def read_body(http: web.Request) -> bytes:
+    """The request's body; raises `RequestTooLarge` over the cap without reading on."""
+    if (http.content_length or 0) > MAX_BODY_BYTES:
+        raise RequestTooLarge(_too_large(http.content_length))
+    try:
+        return await http.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise RequestTooLarge(_too_large(None)) from None
+
+
+def _too_large(size_bytes: int | None) -> str:
+    found = f"{size_bytes} bytes" if size_bytes else "more than that"
+    return f"The request body is too large: {MAX_BODY_BYTES} bytes are allowed, {found} were sent."
