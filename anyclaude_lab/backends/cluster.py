@@ -1,7 +1,7 @@
 """Several servers with the same model behind one front: requests go round, a node that is down is left out.
 
-A request that a node refuses before its first byte is given to the next node. A node that does not answer rests for a
-while that doubles with each failure; after that the next request tries it again.
+A request that a node cannot answer is given to the next node, as long as no byte has come. A node that does not answer
+rests for a while that doubles with each failure, up to a limit; after that the next request tries it again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from anyclaude_lab.wire.request import Request
 
 MAX_NODES = 64
 FIRST_REST_S = 1.0
-LONGEST_REST_S = 60.0
 
 
 @dataclass(slots=True)
@@ -50,10 +49,10 @@ class Node:
         self.errors += 1
         self.last_error = error.message
 
-    def went_down(self, error: AnyclaudeError, now: float) -> None:
+    def went_down(self, error: AnyclaudeError, now: float, longest_rest_s: float) -> None:
         self.erred(error)
         self.failures_in_a_row += 1
-        self.rests_until = now + min(FIRST_REST_S * 2 ** (self.failures_in_a_row - 1), LONGEST_REST_S)
+        self.rests_until = now + min(FIRST_REST_S * 2 ** (self.failures_in_a_row - 1), longest_rest_s)
 
     def status(self) -> JsonObject:
         known = {"in_flight": self.in_flight, "requests": self.requests, "errors": self.errors}
@@ -62,17 +61,24 @@ class Node:
 
 
 class ClusterBackend:
-    """Round-robin over nodes. `clock` gives seconds that never go back."""
+    """Round-robin over nodes; one that is down is tried again after `retry_s` at the latest."""
+
+    translating = True
 
     def __init__(
-        self, nodes: Sequence[Backend], *, name: str = "mlx-cluster", clock: Callable[[], float] = time.monotonic
+        self,
+        nodes: Sequence[Backend],
+        *,
+        retry_s: float = 10.0,
+        name: str = "mlx-cluster",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not 1 <= len(nodes) <= MAX_NODES:
             raise SettingsError(f"The cluster has {len(nodes)} nodes; 1 to {MAX_NODES} are allowed.")
         self.name = name
-        self.translating = True
         self.nodes = [Node(backend) for backend in nodes]
         self.loses_prefill_on_abort = any(backend.loses_prefill_on_abort for backend in nodes)
+        self._retry_s = retry_s
         self._clock = clock
         self._turn = -1  # of the node that goes first; each request starts one further
 
@@ -84,13 +90,13 @@ class ClusterBackend:
             try:
                 return await self._send_to(node, request, call)
             except BackendUnavailable as error:
-                node.went_down(error, self._clock())
+                self._rest(node, error)
             except BackendFailed as error:
                 # A request can make every node stumble, so one that answers with an error of its own does not rest.
                 node.erred(error)
                 failure = error
             except BackendTimeout as error:
-                node.went_down(error, self._clock())
+                self._rest(node, error)
                 raise  # another full wait elsewhere would outlast the client
         raise failure or self._none_left()
 
@@ -140,9 +146,12 @@ class ClusterBackend:
             node.in_flight -= 1
             raise
         node.worked()
-        watched = _Watched(reply, node, self._clock)
+        watched = _Watched(reply, node, self._rest)
         reply.body, reply.close = watched, watched.close
         return reply
+
+    def _rest(self, node: Node, error: AnyclaudeError) -> None:
+        node.went_down(error, self._clock(), self._retry_s)
 
     def _none_left(self) -> BackendUnavailable:
         soonest_s = min(node.rests_until for node in self.nodes) - self._clock()
@@ -156,11 +165,11 @@ class ClusterBackend:
 class _Watched:
     """The body of a node's reply; tells the node how it went and when it is over."""
 
-    def __init__(self, reply: Reply, node: Node, clock: Callable[[], float]) -> None:
+    def __init__(self, reply: Reply, node: Node, broke: Callable[[Node, AnyclaudeError], None]) -> None:
         self._body: AsyncIterator[bytes] = reply.body
         self._close = reply.close
         self._node = node
-        self._clock = clock
+        self._broke = broke
         self._over = False
 
     def __aiter__(self) -> Self:
@@ -174,7 +183,7 @@ class _Watched:
             raise
         except (StreamCut, BackendTimeout) as error:
             if not self._over:
-                self._node.went_down(error, self._clock())
+                self._broke(self._node, error)
             self._end()
             raise
 

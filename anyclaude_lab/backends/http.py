@@ -53,10 +53,12 @@ class Answer:
     headers: RawHeaders
     body: bytes
 
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
     def json(self) -> JsonObject:
-        """The JSON object of a successful answer; `{}` where it is anything else."""
-        if not 200 <= self.status < 300:
-            return {}
+        """The body's JSON object, whatever the status; `{}` where it is anything else."""
         try:
             value = orjson.loads(self.body)
         except orjson.JSONDecodeError:

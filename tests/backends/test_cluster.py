@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from anyclaude_lab.backends.base import Call, Reply
-from anyclaude_lab.backends.cluster import LONGEST_REST_S, ClusterBackend
+from anyclaude_lab.backends.cluster import ClusterBackend
+from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.errors import (
     AnyclaudeError,
     BackendFailed,
@@ -18,8 +19,14 @@ from anyclaude_lab.errors import (
     StreamCut,
 )
 from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.fold import fold
 from anyclaude_lab.wire.request import Request
-from tests.backends.calls import make_call, make_request
+from tests.backends.calls import make_call, make_request, read_events
+from tests.standins.http import wait_until_async
+from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.script import Refusal, reply
+
+RETRY_S = 10.0
 
 
 class Clock:
@@ -79,7 +86,7 @@ class FakeNode:
 def cluster(count: int = 3) -> tuple[ClusterBackend, list[FakeNode], Clock]:
     clock = Clock()
     nodes = [FakeNode(name) for name in "abcdefgh"[:count]]
-    return ClusterBackend(nodes, clock=clock), nodes, clock
+    return ClusterBackend(nodes, retry_s=RETRY_S, clock=clock), nodes, clock
 
 
 async def ask(backend: ClusterBackend) -> str:
@@ -145,10 +152,10 @@ async def test_rests_grow_to_a_limit() -> None:
     backend, nodes, clock = cluster(2)
     nodes[0].failure = BackendUnavailable("refused")
     for _ in range(20):
-        clock.now += LONGEST_REST_S + 1
+        clock.now += RETRY_S + 1
         await asked(backend, 2)
     tried = nodes[0].asked
-    clock.now += LONGEST_REST_S + 1
+    clock.now += RETRY_S + 1
     await asked(backend, 2)
     assert nodes[0].asked == tried + 1
 
@@ -197,7 +204,7 @@ async def test_nobody_left_says_who_failed_and_when_to_come_back() -> None:
     for node in nodes:
         node.failure = BackendUnavailable(f"nothing at {node.name}")
     for _ in range(3):
-        clock.now += LONGEST_REST_S
+        clock.now += RETRY_S
         with pytest.raises(BackendUnavailable, match=r"a: nothing at a; b: nothing at b"):
             await ask(backend)
     with pytest.raises(BackendUnavailable) as caught:
@@ -255,3 +262,34 @@ async def test_closing_closes_every_node() -> None:
 def test_a_cluster_has_a_sane_size(nodes: Sequence[FakeNode]) -> None:
     with pytest.raises(SettingsError, match=f"{len(nodes)} nodes; 1 to 64"):
         ClusterBackend(nodes)
+
+
+async def test_over_real_servers_the_request_survives_a_dead_one() -> None:
+    async with OpenAIStandIn([reply("one")]) as dead:
+        url = dead.url
+    async with (
+        OpenAIStandIn([Refusal(503, "Loading model")], profile="llama.cpp") as loading,
+        OpenAIStandIn([reply("alive")], profile="mlx-lm") as alive,
+    ):
+        nodes = [OpenAIBackend(name, at) for name, at in (("a", url), ("b", loading.url), ("c", alive.url))]
+        backend = ClusterBackend(nodes)
+        request = make_request()
+        answer = await backend.send(request, make_call(request))
+        message = fold(await read_events(answer))
+        assert (message["content"][0]["text"], answer.backend) == ("alive", "c")
+        assert states(backend) == ["down", "down", "up"]
+        assert backend.status()["nodes"][2]["server"] == "mlx-lm"
+        assert await backend.health() is None
+        await backend.close()
+
+
+async def test_over_real_servers_closing_reaches_the_node() -> None:
+    async with OpenAIStandIn([reply("again and again", endless=True)], profile="mlx-lm") as node:
+        backend = ClusterBackend([OpenAIBackend("a", node.url)])
+        request = make_request()
+        answer = await backend.send(request, make_call(request))
+        await anext(answer.body)
+        await answer.close()
+        await wait_until_async(lambda: node.chats[0].client_gone_s is not None, "the hang-up", 0.5)
+        assert backend.status()["nodes"][0]["in_flight"] == 0
+        await backend.close()

@@ -1,0 +1,50 @@
+"""Where the files of a model lie on this machine, and what its configuration says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import orjson
+
+from anyclaude_lab.wire.events import JsonObject
+
+
+def model_folder(name: str) -> Path | None:
+    """The folder of a model: the name itself if it is one, else the newest snapshot in the Hugging Face cache."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.count("/") != 1:
+        return None
+    snapshots = _hub_cache() / f"models--{name.replace('/', '--')}" / "snapshots"
+    found = [p for p in snapshots.glob("*") if (p / "config.json").is_file()] if snapshots.is_dir() else []
+    return max(found, key=lambda p: p.stat().st_mtime, default=None)
+
+
+def trained_window_tokens(name: str) -> int | None:
+    """`max_position_embeddings` of a model whose files are here; None where they are not, or do not say."""
+    folder = model_folder(name)
+    config = _read_json(folder / "config.json") if folder else {}
+    text_config = config.get("text_config")  # models that also see images keep it there
+    for part in (config, text_config if isinstance(text_config, dict) else {}):
+        tokens = part.get("max_position_embeddings")
+        if isinstance(tokens, int) and tokens > 0:
+            return tokens
+    return None
+
+
+def _hub_cache() -> Path:
+    """Source: huggingface_hub, environment variables HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME."""
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache).expanduser()
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def _read_json(path: Path) -> JsonObject:
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}

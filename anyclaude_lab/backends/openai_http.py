@@ -1,0 +1,290 @@
+"""A server that speaks OpenAI's chat completions: asked in its dialect, read back as Anthropic events."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from anyclaude_lab.backends.base import Call, RawHeaders, Reply
+from anyclaude_lab.backends.http import Budgets, HttpLeg, Incoming
+from anyclaude_lab.backends.probe import identify, patience_s, split_base
+from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, PROFILES, Ask, Model, ServerProfile
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailable, NotFound, SettingsError
+from anyclaude_lab.models.families import GENERIC as GENERIC_FAMILY
+from anyclaude_lab.models.families import family_of
+from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.openai_dialect import Dialect, for_model
+from anyclaude_lab.wire.openai_errors import read_error
+from anyclaude_lab.wire.openai_request import to_openai
+from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder, reply_context
+from anyclaude_lab.wire.openai_text import SPECIAL_TOKENS
+from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.tool_names import ToolNames
+
+WINDOW_ASKED_AGAIN_S = 30.0
+UNDECIDED_RETRY_S = 2
+PLACEHOLDER_MODELS = ("current-model", "default_model")  # "whatever is loaded", in the settings of other programs
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is known of a server that has been asked: its kind, and the models for the two kinds of request."""
+
+    profile: ServerProfile
+    main: Model
+    small: Model
+
+    def model_for(self, call: Call) -> Model:
+        return self.small if call.background else self.main
+
+
+class OpenAIBackend:
+    """One server at `base_url`, with or without its `/v1`.
+
+    `server` is the kind (a key of `profiles.PROFILES`); None finds it out on first use. `model` None is what the server
+    has loaded, or lists first; the id that the client asked for is never sent, only echoed. `model_path` is the folder
+    or hub id of the loaded model where we know it: it tells the window and the template's quirks.
+    """
+
+    translating = True
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        server: str | None = None,
+        model: str | None = None,
+        small_model: str | None = None,
+        api_key: str | None = None,
+        model_path: str | Path | None = None,
+        budgets: Budgets | None = None,
+        extra_headers: RawHeaders = (),
+        extra_body: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if server is not None and server not in PROFILES:
+            raise SettingsError(f"{server!r} is no known kind of server; known are {', '.join(PROFILES)}.")
+        self.name = name
+        root, self._api = split_base(base_url)
+        self._pinned = PROFILES[server] if server else None
+        self._leg = HttpLeg(root, budgets=budgets, hint=_start_hint(self._pinned, root))
+        bearer = [("Authorization", f"Bearer {api_key}")] if api_key else []
+        self._headers: RawHeaders = [("User-Agent", "anyclaude-lab"), *bearer, *extra_headers]
+        self._ask = Ask(self._leg, self._api, self._headers, patience_s(self._leg.url))
+        self._wanted, self._wanted_small = _wanted(model), _wanted(small_model)
+        self._model_path = str(model_path) if model_path else None
+        self._extra_body = dict(extra_body or {})
+        self._clock = clock
+        self._server: Server | None = None
+        self._state = "unknown"
+        self._window: int | None = None
+        self._window_asked_again = -math.inf
+        self._opens_in_reasoning: set[str] = set()  # models whose template opens the reasoning block itself
+
+    @property
+    def loses_prefill_on_abort(self) -> bool:
+        """Assumed until the kind of the server is known."""
+        profile = self._server.profile if self._server else self._pinned
+        return profile.loses_prefill_on_abort if profile else True
+
+    async def send(self, request: Request, call: Call) -> Reply:
+        """Ask in the server's dialect. Its refusals are raised as errors of our tree."""
+        try:
+            server = await self._known()
+            model = server.model_for(call)
+            body, notes = self._body(server, model, request, call.original)
+            incoming = await self._post(body)
+            await self._refuse_failure(incoming, server.profile, call)
+        except BackendUnavailable:
+            self._forget()
+            raise
+        if call.background and self._wanted_small and server.profile.one_model:
+            notes.append(f"{server.profile.label} holds one model at a time: the smaller one is not used")
+        family = family_of(model.name)
+        decoder = OpenAIStreamDecoder(
+            reply_context(
+                call.original,
+                message_id=f"msg_{call.request_id}",
+                names=self._names(call.original, server.profile),
+                prompt_tokens=call.prompt_tokens,
+                parser=family.parser,
+                # Of an unknown model only tokens that cannot be meant are taken out; "</s>" is HTML as well.
+                special_tokens=(*SPECIAL_TOKENS, *(family.special_tokens if family is not GENERIC_FAMILY else ())),
+                starts_in_reasoning=model.id in self._opens_in_reasoning,
+            ),
+            self._dialect(server.profile, model),
+        )
+
+        async def close() -> None:
+            if decoder.closed_unopened_reasoning:
+                self._opens_in_reasoning.add(model.id)
+            await incoming.close()
+
+        return Reply(200, incoming.headers, incoming, decoder, close, self.name, model.id, notes)
+
+    async def count(self, request: Request) -> int | None:
+        """Prompt tokens by the server's own template and tokenizer, where it has an endpoint for that."""
+        try:
+            server = await self._known()
+        except AnyclaudeError:
+            return None
+        if server.profile.count is None:
+            return None
+        body, _ = self._body(server, server.main, request, request)
+        return await server.profile.count(self._ask, body)
+
+    async def window_tokens(self) -> int | None:
+        """The window the server reports; asked once, and again after a failure or where it may change."""
+        if self._clock() < self._window_asked_again:
+            return self._window
+        try:
+            server = await self._known()
+        except AnyclaudeError:
+            return self._window
+        found = await server.profile.window(self._ask, server.main)
+        if found is not None:
+            self._window = found
+            changes = server.profile.window_may_change
+            self._window_asked_again = self._clock() + (WINDOW_ASKED_AGAIN_S if changes else math.inf)
+        return self._window
+
+    async def health(self) -> str | None:
+        try:
+            server = await self._known()
+        except AnyclaudeError as error:
+            return error.message
+        answer = await self._ask.raw(server.profile.health)
+        if answer is None:
+            self._forget()
+            return f"Nothing answers at {self._leg.url}; {self._leg.hint}"
+        if answer.status >= 500 or answer.status in (401, 403):
+            return read_error(answer.status, answer.body, server.profile.dialect).message
+        self._state = "up"
+        return None
+
+    def status(self) -> JsonObject:
+        server = self._server
+        profile = server.profile if server else self._pinned
+        known = {"server": profile.kind if profile else None, "model": server.main.id if server else self._wanted}
+        return {"name": self.name, "url": self._leg.url + self._api, "state": self._state, **known}
+
+    async def close(self) -> None:
+        await self._leg.close()
+
+    # -- who is there --------------------------------------------------------------------------------------------
+
+    async def _known(self) -> Server:
+        if self._server is None:
+            profile = self._pinned or await self._identified()
+            self._leg.hint = profile.start_hint
+            main = await profile.pick_model(self._ask, self._wanted)
+            if main is None:
+                await self._reach(profile)
+                raise NotFound(
+                    f"{profile.label} at {self._leg.url} lists no model; load one there, or name one with --model."
+                )
+            if self._model_path and main.id in PLACEHOLDER_MODELS:
+                main = Model(main.id, self._model_path)
+            small = main
+            if self._wanted_small and not profile.one_model:
+                small = await profile.pick_model(self._ask, self._wanted_small) or main
+            self._server = Server(profile, main, small)
+        return self._server
+
+    async def _identified(self) -> ServerProfile:
+        await self._reach(None)
+        profile = await identify(self._ask)
+        if profile is None:
+            raise BackendUnavailable(
+                f"{self._leg.url} answers too slowly to tell what kind of server it is; it may be busy.",
+                hint="Name the kind of server in the settings, and it need not be found out.",
+                retry_after_s=UNDECIDED_RETRY_S,
+            )
+        return profile
+
+    async def _reach(self, profile: ServerProfile | None) -> None:
+        """Raises what the server, or its absence, has to say; a refusal counts only once the kind is known."""
+        incoming = await self._leg.open("GET", self._api + "/models", headers=self._headers)
+        if profile is None:
+            await incoming.close()
+        else:
+            await self._refuse_failure(incoming, profile, None)
+            await incoming.close()
+
+    def _forget(self) -> None:
+        """Another server, model or window may be there when it comes back."""
+        self._server, self._state, self._window_asked_again = None, "down", -math.inf
+
+    # -- the request ---------------------------------------------------------------------------------------------
+
+    async def _post(self, body: JsonObject) -> Incoming:
+        # quirk(mlx-lm): the path must match exactly (no query), and a body without Content-Length is refused.
+        headers = [("Content-Type", "application/json"), ("Accept", "text/event-stream"), *self._headers]
+        path = self._api + "/chat/completions"
+        incoming = await self._leg.open("POST", path, headers=headers, body=orjson.dumps(body))
+        self._state = "up"
+        return incoming
+
+    def _body(self, server: Server, model: Model, request: Request, original: Request) -> tuple[JsonObject, list[str]]:
+        dialect = self._dialect(server.profile, model)
+        body, notes = to_openai(request, dialect, model=model.id, names=self._names(original, server.profile))
+        return body | self._extra_body, notes
+
+    def _dialect(self, profile: ServerProfile, model: Model) -> Dialect:
+        return for_model(profile.dialect, model.name)
+
+    def _names(self, original: Request, profile: ServerProfile) -> ToolNames:
+        return ToolNames.for_tools(original.offered_tools(), profile.dialect.name_chars)
+
+    async def _refuse_failure(self, incoming: Incoming, profile: ServerProfile, call: Call | None) -> None:
+        """Raise what an answer without success means; its connection is closed."""
+        if 200 <= incoming.status < 300:
+            if incoming.content_type != "text/html":
+                return
+            await incoming.close()
+            raise BackendFailed(
+                f"{self._leg.url} answered with a web page instead of the API.",
+                hint="Is the address right? That of an OpenAI-compatible API usually ends in /v1.",
+            )
+        try:
+            body = await incoming.read()
+        except AnyclaudeError:
+            body = b""
+        finally:
+            await incoming.close()
+        raise read_error(
+            incoming.status,
+            body,
+            profile.dialect,
+            prompt_tokens=call.prompt_tokens if call else None,
+            window_tokens=self._window,
+            retry_after_s=_whole_seconds(incoming.header("retry-after")),
+        )
+
+
+def _wanted(model: str | None) -> str | None:
+    return None if not model or model in PLACEHOLDER_MODELS else model
+
+
+def _start_hint(profile: ServerProfile | None, root: str) -> str:
+    """How to start what is missing: the kind that was named, else those that usually listen on that port."""
+    if profile is not None:
+        return profile.start_hint
+    usual = [p.start_hint for p in LOCAL_SERVERS if p.port == urlsplit(root).port]
+    return "; or ".join(usual) or GENERIC.start_hint
+
+
+def _whole_seconds(text: str) -> int | None:
+    """`retry-after` in seconds; its other form, a date, is not worth the trouble."""
+    try:
+        return max(1, math.ceil(float(text)))
+    except ValueError:
+        return None
