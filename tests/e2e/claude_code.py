@@ -27,6 +27,7 @@ LATEST = "2.1.330"
 RELEASES = (LATEST, "2.0.30", "1.0.100")
 
 KEY = "sk-ant-test"
+PROMPT_SIGNS = (">", "\u276f")  # before 2.1, and since
 LINES, LINE_CHARACTERS = 40, 300
 SCRUBBED_PREFIXES = (
     "ANTHROPIC_",
@@ -203,15 +204,25 @@ class Terminal:
         return self._run("capture-pane", "-p", "-J", "-S", f"-{history}")
 
     def send(self, text: str, *, enter: bool = True) -> None:
-        """Type a text as it stands, and press Enter once it is shown and the screen is at rest.
+        """Type a text as it stands and, with `enter`, submit it. Raises AssertionError when the client keeps it.
 
-        2.0.30 takes an Enter that follows quickly for a part of pasted text.
+        2.0.30 takes an Enter that comes while it is busy for a part of pasted text, so Enter is pressed until the
+        text has left the input line.
         """
         self._run("send-keys", "-l", text)
-        if enter:
-            self.wait_for(text[-20:], 10)
+        self.wait_for(text[-20:], 10)
+        for _ in range(4 if enter else 0):
             self.wait_for_rest()
             self.keys("Enter")
+            self.wait_for_rest()
+            if self._submitted(text):
+                return
+        assert not enter, f"{text!r} was not submitted:\n{self.screen()}"
+
+    def _submitted(self, text: str) -> bool:
+        """Whether the text has moved from the input line, the last that begins with the prompt sign, to above it."""
+        prompts = [line for line in self.screen().splitlines() if line.lstrip("│ \u00a0").startswith(PROMPT_SIGNS)]
+        return bool(prompts) and text not in prompts[-1] and any(text in line for line in prompts[:-1])
 
     def keys(self, *names: str) -> None:
         """Press keys by their tmux names: Enter, Escape, C-c, Up."""
@@ -226,7 +237,7 @@ class Terminal:
             time.sleep(0.1)
         return screen
 
-    def wait_for_rest(self, quiet_s: float = 0.6, deadline_s: float = 10) -> None:
+    def wait_for_rest(self, quiet_s: float = 0.4, deadline_s: float = 3) -> None:
         """Wait until the screen has not changed for a while."""
         until = time.monotonic() + deadline_s
         before, since = self.screen(), time.monotonic()
