@@ -87,7 +87,7 @@ class Call:
 
     def add_name(self, piece: str, names: ToolNames) -> None:
         """A name may come whole, again with every piece, growing, or in parts."""
-        if self.pieces or not piece or piece == self.name:
+        if not piece or piece == self.name or (self.name and self.pieces):
             return
         if not self.name or (piece.startswith(self.name) and names.offers(piece)):
             self.name = piece

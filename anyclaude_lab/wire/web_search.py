@@ -1,8 +1,8 @@
 """Web search as Claude Code expects it answered.
 
-Its WebSearch tool makes a request of its own, whose only tool is Anthropic's server tool `web_search_...`. A plain text
-answer to it shows as "Did 0 searches"; what it reads are a `server_tool_use` block, a `web_search_tool_result` block, and
-the count in `usage.server_tool_use`. Pure: the pages found are handed in.
+Its WebSearch tool makes a request of its own, whose only tool is Anthropic's server tool `web_search_...`. A plain
+text answer to it shows as "Did 0 searches"; what it reads are a `server_tool_use` block, a `web_search_tool_result`
+block, and the count in `usage.server_tool_use`. Pure: the pages found are handed in.
 Source: docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool.
 """
 
@@ -81,7 +81,7 @@ def search_events(
     prompt_tokens: int | None = None,
     error_code: ErrorCode | None = None,
 ) -> list[Event]:
-    """The whole reply: the search, its pages, and their text for the model. `error_code` instead of pages on failure."""
+    """The whole reply: the search, its pages, and their text for the model; `error_code` says that it failed."""
     usage = Usage(prompt_tokens=prompt_tokens)
     search_id = "srvtoolu_" + hashlib.sha256(message_id.encode()).hexdigest()[:24]
     call: JsonObject = {"type": "server_tool_use", "id": search_id, "name": _TOOL_NAME, "input": {}}
