@@ -157,7 +157,8 @@ def _refuse_slip(name: str) -> None:
     ours = [flag.removeprefix("--") for flag in (*FLAGS, *PROGRAM_FLAGS)]
     spelled = word.lower().replace("_", "-")
     longer = [flag for flag in ours if flag.startswith(spelled)]
-    close = longer or difflib.get_close_matches(spelled, ours, n=1, cutoff=CLOSE)
+    swapped = [flag for flag in ours if sorted(flag) == sorted(spelled)]
+    close = longer or swapped or difflib.get_close_matches(spelled, ours, n=1, cutoff=CLOSE)
     if close:
         raise SettingsError(
             f'Unknown flag "{name}". Did you mean --{close[0]}? (For a flag of Claude Code\'s: anyclaude -- {name})'

@@ -1,0 +1,95 @@
+"""`anyclaude-bench` as a person calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from anyclaude_lab import __version__
+from anyclaude_lab.cli import COMMANDS, main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder and a home folder with nothing in them."""
+    (tmp_path / "home").mkdir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_settings_tells_value_and_origin_and_hides_keys(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / ".anyclauderc.json"
+    file.write_text(json.dumps({"backends": {"openrouter": {"apiKey": "sk-or-v1-abc123"}}, "requestTimeout": 90000}))
+    monkeypatch.setenv("OPENROUTER_MODEL", "a/b")
+    assert main(["settings", "--mode", "openrouter"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert '"openrouter"' in lines["backend"] and "flag --mode" in lines["backend"]
+    assert '"a/b"' in lines["backends.openrouter.model"]
+    assert "environment OPENROUTER_MODEL" in lines["backends.openrouter.model"]
+    assert "90000" in lines["requestTimeout"] and f"file {file}" in lines["requestTimeout"]
+    assert "***" in lines["backends.openrouter.apiKey"]
+    assert "default" in lines["host"]
+    assert "abc123" not in "".join(lines.values())
+
+
+def test_settings_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "--mode", "openrouter"]) == 0
+    assert "OPENROUTER_API_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["setings"], 'Did you mean "settings"?'),
+        (["replay-all"], "settings"),
+        (["settings", "--prot", "1"], "--port"),
+        (["settings", "--resume"], "--resume"),
+        (["settings", "--mode", "x"], "mlx-cluster"),
+        (["--completion", "tcsh"], "bash, zsh, fish"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_code_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_help_lists_what_works(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--help"], ["-h"]):
+        assert main(words) == 0
+        shown = capsys.readouterr().out
+        for command in COMMANDS.values():
+            assert command.name in shown
+            assert command.example in shown
+
+
+def test_version_and_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"anyclaude-bench {__version__}\n"
+    for shell in ("bash", "zsh", "fish"):
+        assert main([f"--completion={shell}"]) == 0
+        assert "settings" in capsys.readouterr().out
+
+
+def test_as_a_program(folder: Path) -> None:
+    (folder / ".anyclauderc.json").write_text("{")
+    done = subprocess.run(
+        [sys.executable, "-m", "anyclaude_lab.cli", "settings"],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "line 1, column 2" in done.stderr
