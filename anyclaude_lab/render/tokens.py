@@ -1,0 +1,175 @@
+"""How many tokens a text has: by the model's own tokenizer, or guessed from characters and corrected by experience.
+
+Every counter says by which method it counts and whether its numbers are exact; whoever decides something by an
+inexact number rounds it up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
+
+from anyclaude_lab.errors import SettingsError
+
+if TYPE_CHECKING:
+    from tokenizers import AddedToken, Tokenizer
+
+CHARACTERS_PER_TOKEN = 3.5
+_MEMO_ENTRIES = 4096  # of 16 bytes and a number each
+_NUMBERED = re.compile(r"\d+\W*\Z")  # <unused7>, <|reserved_special_token_7|>: no template writes those
+
+
+class TokenCounter(Protocol):
+    """Counts the tokens of a text that is already rendered: no token is added at its start."""
+
+    @property
+    def method(self) -> str:
+        """How it counts, for people."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """True if the model itself would count the same."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`."""
+        ...
+
+
+class Characters:
+    """The guess without any knowledge of the model."""
+
+    method = "characters"
+    exact = False
+
+    def count(self, text: str) -> int:
+        """Characters by `CHARACTERS_PER_TOKEN`, rounded up."""
+        return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
+def characters() -> TokenCounter:
+    """A counter that knows only characters."""
+    return Characters()
+
+
+class TokenizerCounter:
+    """The model's own tokenizer. Counting a conversation again costs only what was added to it.
+
+    A tokenizer treats the text between two of its special tokens on its own, so the text is counted from special token
+    to special token, and each piece once: the counts are remembered by a hash of the piece.
+    """
+
+    method = "tokenizer"
+    exact = True
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._encode_length: Callable[[str], int] = lambda text: len(tokenizer.encode(text, add_special_tokens=False))
+        self._starts = _piece_starts(tokenizer)
+        self._memo: dict[bytes, int] = {}  # the least recently used first
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`; special tokens in it count as what they are."""
+        if self._starts is None:
+            return self._count_piece(text)
+        places = [0, *(match.start() for match in self._starts.finditer(text) if match.start()), len(text)]
+        return sum(self._count_piece(text[a:b]) for a, b in pairwise(places) if a < b)
+
+    def _count_piece(self, piece: str) -> int:
+        key = hashlib.blake2b(piece.encode("utf-8", "replace"), digest_size=16).digest()
+        tokens = self._memo.pop(key, None)
+        if tokens is None:
+            tokens = self._encode_length(piece)
+            if len(self._memo) >= _MEMO_ENTRIES:
+                self._memo.pop(next(iter(self._memo)), None)
+        self._memo[key] = tokens
+        return tokens
+
+
+def from_tokenizer_json(data: bytes) -> TokenCounter:
+    """The counter of a model from the bytes of its tokenizer.json. Raises `SettingsError` if they are none."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_buffer(data)
+    except ValueError as error:
+        raise SettingsError(f"This is no tokenizer.json that can be read: {error}") from None
+    return TokenizerCounter(tokenizer)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Reported tokens per counted token of one model, and from how many replies it was learned."""
+
+    value: float
+    replies: int
+
+
+_WEIGHT_OF_NEWEST = 0.3
+_LEAST_TOKENS = 200  # a smaller prompt is mostly template, and teaches nothing
+_CREDIBLE = (0.2, 5.0)  # outside, the backend reports something else than the prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the backends' reports taught, by model. A plain value: `learned` gives a new one, `ratios` can be stored."""
+
+    ratios: dict[str, Ratio] = field(default_factory=dict)
+
+    def learned(self, model: str, *, counted_tokens: int, reported_tokens: int | None) -> Calibration:
+        """With one more report taken in; unchanged where it is missing, too small or not credible."""
+        if reported_tokens is None or min(counted_tokens, reported_tokens) < _LEAST_TOKENS:
+            return self
+        newest = reported_tokens / counted_tokens
+        if not _CREDIBLE[0] <= newest <= _CREDIBLE[1]:
+            return self
+        known = self.ratios.get(model)
+        if known is not None:
+            newest = known.value + _WEIGHT_OF_NEWEST * (newest - known.value)
+        return Calibration(self.ratios | {model: Ratio(newest, known.replies + 1 if known else 1)})
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """Another counter's numbers times what was learned for `model`; the same numbers where nothing was."""
+
+    base: TokenCounter
+    calibration: Calibration
+    model: str
+
+    @property
+    def exact(self) -> bool:
+        """As exact as the base while nothing was learned; a learned number never is."""
+        return self.base.exact and self.model not in self.calibration.ratios
+
+    @property
+    def method(self) -> str:
+        """The base's, and from how many replies it was corrected."""
+        known = self.calibration.ratios.get(self.model)
+        return self.base.method if known is None else f"{self.base.method}, calibrated (replies: {known.replies})"
+
+    def count(self, text: str) -> int:
+        """Tokens, rounded up."""
+        known = self.calibration.ratios.get(self.model)
+        tokens = self.base.count(text)
+        return tokens if known is None else math.ceil(tokens * known.value)
+
+
+def _piece_starts(tokenizer: Tokenizer) -> re.Pattern[str] | None:
+    """Finds special tokens before which a text may be divided without changing its tokens."""
+    added: list[AddedToken] = list(tokenizer.get_added_tokens_decoder().values())
+    dividing = [
+        token.content
+        for token in added
+        if not (token.lstrip or token.single_word or token.normalized or _NUMBERED.search(token.content))
+        and not any(token.content in other.content[1:] for other in added)
+    ]
+    longest_first = sorted(dividing, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
