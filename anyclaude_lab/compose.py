@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from anyclaude_lab.backends.base import Backend
 from anyclaude_lab.backends.breaker import Breaker, GatedBackend
@@ -16,16 +15,14 @@ from anyclaude_lab.backends.cluster import ClusterBackend
 from anyclaude_lab.backends.http import Budgets
 from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.backends.openrouter import OpenRouterBackend
-from anyclaude_lab.backends.starting import StartingBackend
+from anyclaude_lab.backends.search import Brave, SearchService, SearXNG, Tavily
+from anyclaude_lab.backends.started import StartedBackend
 from anyclaude_lab.engine import embedded
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.exchange import Variant
-from anyclaude_lab.exchange.count import PromptCounter
+from anyclaude_lab.exchange.count import FolderFiles, PromptCounter
 from anyclaude_lab.prompt.pipeline import Plan
 from anyclaude_lab.settings import Secret, Settings, missing
-
-if TYPE_CHECKING:
-    from anyclaude_lab.engine.servers import Running
 
 EMBEDDED_NAME = "embedded"
 EMBEDDED_WINDOW_TOKENS = 65_536
@@ -33,35 +30,42 @@ EMBEDDED_WINDOW_TOKENS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """The parts of one proxy. `starting` is the server being brought up for the user, where there is one."""
+    """The parts of one proxy."""
 
     variant: Variant
     breaker: Breaker | None
-    starting: StartingBackend[Running] | None = None
 
 
-def compose(settings: Settings, *, state_folder: Path) -> Composition:
-    """Choose the parts. Raises `SettingsError` where the settings lack what the mode needs."""
+@asynccontextmanager
+async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[Composition]:
+    """The parts these settings ask for, and their end. Raises `SettingsError` where the settings lack something.
+
+    A model server that has to be started is being started when the block is entered; requests wait for it.
+    """
     lacking = missing(settings)
     if lacking:
         raise SettingsError(lacking)
-    backend, starting = _backend(settings, state_folder)
-    breaker = None
-    if settings.breaker.enabled:
-        breaker = Breaker(
-            failure_threshold=settings.breaker.failure_threshold,
-            success_threshold=settings.breaker.success_threshold,
-            retry_s=settings.breaker.retry_s,
+    async with AsyncExitStack() as stack:
+        backend = await _backend(settings, state_folder, stack)
+        stack.push_async_callback(backend.close)
+        breaker = None
+        if settings.breaker.enabled:
+            breaker = Breaker(
+                failure_threshold=settings.breaker.failure_threshold,
+                success_threshold=settings.breaker.success_threshold,
+                retry_s=settings.breaker.retry_s,
+            )
+            backend = GatedBackend(backend, breaker, time.monotonic)
+        folder = _model_folder(settings)
+        is_embedded = settings.mode == "local" and settings.local.source == "embedded"
+        variant = Variant(
+            name=settings.mode,
+            backend=backend,
+            plan=plan(settings),
+            counter=PromptCounter(backend, FolderFiles(folder) if folder else None),
+            window_tokens=settings.context_tokens or (EMBEDDED_WINDOW_TOKENS if is_embedded else None),
         )
-        backend = GatedBackend(backend, breaker, time.monotonic)
-    variant = Variant(
-        name=settings.mode,
-        backend=backend,
-        plan=plan(settings),
-        counter=PromptCounter(backend),
-        window_tokens=settings.context_tokens or embedded_window(settings),
-    )
-    return Composition(variant, breaker, starting)
+        yield Composition(variant, breaker)
 
 
 def plan(settings: Settings) -> Plan:
@@ -71,6 +75,19 @@ def plan(settings: Settings) -> Plan:
         tool_allowlist=settings.tool_allowlist,
         hide_web_search=not settings.web_search.configured,
     )
+
+
+def search_services(settings: Settings) -> list[SearchService]:
+    """The configured search services, in the order they are asked."""
+    search = settings.web_search
+    services: list[SearchService] = []
+    if search.searxng_url:
+        services.append(SearXNG(search.searxng_url))
+    if search.tavily_api_key:
+        services.append(Tavily(search.tavily_api_key.reveal()))
+    if search.brave_api_key:
+        services.append(Brave(search.brave_api_key.reveal()))
+    return services
 
 
 def secrets(settings: Settings) -> Iterable[Secret]:
@@ -85,68 +102,67 @@ def secrets(settings: Settings) -> Iterable[Secret]:
     return (key for key in held if key is not None)
 
 
-def _backend(settings: Settings, state_folder: Path) -> tuple[Backend, StartingBackend[Running] | None]:
+async def _backend(settings: Settings, state_folder: Path, stack: AsyncExitStack) -> Backend:
     budgets = Budgets(silence_s=settings.request_timeout_s)
     if settings.mode == "claude":
-        return ClaudeBackend(settings.claude.base_url, api_key=_reveal(settings.claude.api_key), budgets=budgets), None
+        return ClaudeBackend(settings.claude.base_url, api_key=_reveal(settings.claude.api_key), budgets=budgets)
     if settings.mode == "openrouter":
         router = settings.openrouter
-        return (
-            OpenRouterBackend(
-                base_url=router.base_url,
-                api_key=_reveal(router.api_key) or "",
-                model=settings.model or router.model,
-                small_model=settings.small_model,
-                providers=router.providers,
-                allow_fallbacks=router.allow_fallbacks,
-                site_url=router.site_url,
-                app_title=router.app_title,
-                budgets=budgets,
-            ),
-            None,
+        return OpenRouterBackend(
+            base_url=router.base_url,
+            api_key=_reveal(router.api_key) or "",
+            model=settings.model or router.model,
+            small_model=settings.small_model,
+            providers=router.providers,
+            allow_fallbacks=router.allow_fallbacks,
+            site_url=router.site_url,
+            app_title=router.app_title,
+            budgets=budgets,
         )
     if settings.mode == "mlx-cluster":
         nodes = [
             OpenAIBackend(node.id, node.url, model=settings.model, small_model=settings.small_model, budgets=budgets)
             for node in settings.cluster.nodes
         ]
-        return ClusterBackend(nodes), None
-    return _local(settings, budgets, state_folder)
-
-
-def _local(settings: Settings, budgets: Budgets, state_folder: Path) -> tuple[Backend, StartingBackend[Running] | None]:
-    local = settings.local
-    if local.source == "url":
-        assert local.base_url is not None, "missing() has seen to it"
-        backend = OpenAIBackend(
+        return ClusterBackend(nodes)
+    if settings.local.source == "url":
+        return OpenAIBackend(
             "local",
-            local.base_url,
-            server=local.server,
+            settings.local.base_url or "",
+            server=settings.local.server,
             model=settings.model,
             small_model=settings.small_model,
-            api_key=_reveal(local.api_key),
+            api_key=_reveal(settings.local.api_key),
             budgets=budgets,
         )
-        return backend, None
-    from anyclaude_lab.engine.servers import ServerSpec, shared_server
-
-    is_embedded = local.source == "embedded"
-    model_path = str(embedded.folder()) if is_embedded else local.model_path
-    assert model_path is not None, "source `start` has a model"
-    name = EMBEDDED_NAME if is_embedded else Path(model_path).name
-
-    def connect(running: Running) -> Backend:
-        return OpenAIBackend(name, running.url, server="mlx-lm", model_path=Path(model_path), budgets=budgets)
-
-    spec = ServerSpec.mlx_lm(model_path, port=local.port, startup_timeout_s=local.startup_timeout_s)
-    server: AbstractAsyncContextManager[Running] = shared_server(spec, state_folder=state_folder)
-    starting = StartingBackend(name, server, connect)
-    return starting, starting
+    return await _started(settings, budgets, state_folder, stack)
 
 
-def embedded_window(settings: Settings) -> int | None:
-    """The window of the model that comes with the package; None where another one answers."""
-    return EMBEDDED_WINDOW_TOKENS if settings.mode == "local" and settings.local.source == "embedded" else None
+async def _started(settings: Settings, budgets: Budgets, state_folder: Path, stack: AsyncExitStack) -> Backend:
+    from anyclaude_lab.engine.mlx_server import mlx_lm_server
+    from anyclaude_lab.engine.servers import shared_server
+
+    model = str(_model_folder(settings) or settings.local.model_path)
+    spec = mlx_lm_server(model, port=settings.local.port, startup_timeout_s=settings.local.startup_timeout_s)
+    server = await stack.enter_async_context(
+        shared_server(spec, run_dir=state_folder / "run", log_dir=state_folder / "logs")
+    )
+    name = EMBEDDED_NAME if settings.local.source == "embedded" else Path(model).name
+
+    def connect(url: str) -> Backend:
+        return OpenAIBackend(name, url, server="mlx-lm", model_path=model, budgets=budgets)
+
+    return StartedBackend(name, server, connect)
+
+
+def _model_folder(settings: Settings) -> Path | None:
+    """The folder of the model that answers, where it is on this machine."""
+    if settings.mode != "local" or settings.local.source == "url":
+        return None
+    if settings.local.source == "embedded":
+        return embedded.folder()
+    folder = Path(settings.local.model_path or "")
+    return folder if folder.is_dir() else None
 
 
 def _reveal(secret: Secret | None) -> str | None:

@@ -7,54 +7,83 @@ calibrated by what the backend reported for earlier requests. Every count says h
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from anyclaude_lab.backends.base import Backend
+from anyclaude_lab.render.count import Count, count_request
+from anyclaude_lab.render.template import ChatTemplate
+from anyclaude_lab.render.tokens import Calibrated, Calibration, TokenCounter, characters, from_tokenizer_json
+from anyclaude_lab.wire import json_text
+from anyclaude_lab.wire.openai_dialect import MLX_LM
+from anyclaude_lab.wire.openai_request import to_openai
 from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.tool_names import ToolNames
 
-CHARACTERS_PER_TOKEN = 3.6  # between prose (4.7) and JSON (3.9) of today's vocabularies and code of older ones
 MARGIN = 1.1  # an estimate is rounded up by this where it decides something
 NEAR = 0.6  # from this share of the window on, the backend itself is asked
-LEARNED = 0.3  # weight of the newest report
-LEAST_LEARNED_TOKENS = 200  # a report of a smaller prompt is mostly template, and teaches nothing
-MEDIA_TOKENS = 1500  # an image or document, whatever its size in base64
+BACKEND_METHOD = "backend"
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Prompt tokens (None: not counted), how they were counted, and whether the number is exact."""
+def upper_tokens(count: Count) -> int:
+    """The count, rounded up where it is uncertain."""
+    return count.tokens if count.exact else math.ceil(count.tokens * MARGIN)
 
-    tokens: int | None
-    method: str
-    exact: bool
+
+class ModelFiles(Protocol):
+    """Tokenizer and chat template of the model that answers."""
 
     @property
-    def upper_tokens(self) -> int:
-        """The count, rounded up where it is uncertain."""
-        tokens = self.tokens or 0
-        return tokens if self.exact else math.ceil(tokens * MARGIN)
+    def counter(self) -> TokenCounter: ...
+
+    @property
+    def template(self) -> ChatTemplate | None: ...
 
 
-class Renderer(Protocol):
-    """Counts a request as the model's own template and tokenizer see it; None where the template refuses it."""
+class FolderFiles:
+    """Read from a model folder at the first count."""
 
-    def count(self, request: Request) -> int | None: ...
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._counter: TokenCounter | None = None
+        self._template: ChatTemplate | None = None
+
+    @property
+    def counter(self) -> TokenCounter:
+        if self._counter is None:
+            self._read()
+        assert self._counter is not None
+        return self._counter
+
+    @property
+    def template(self) -> ChatTemplate | None:
+        if self._counter is None:
+            self._read()
+        return self._template
+
+    def _read(self) -> None:
+        tokenizer, config = self._folder / "tokenizer.json", self._folder / "tokenizer_config.json"
+        self._counter = from_tokenizer_json(tokenizer.read_bytes()) if tokenizer.is_file() else characters()
+        written = self._folder / "chat_template.jinja"
+        facts = json_text.loads(config.read_bytes()) if config.is_file() else {}
+        text = written.read_text("utf-8") if written.is_file() else None
+        if isinstance(facts, dict):
+            self._template = ChatTemplate.from_tokenizer_config(facts, template_file=text)
 
 
 class PromptCounter:
     """Counts for one backend, and learns from its reports. The same numbers serve count_tokens, clamp and usage."""
 
-    def __init__(self, backend: Backend, renderer: Renderer | None = None) -> None:
-        self._backend, self._renderer = backend, renderer
-        self._ratio: float | None = None  # reported tokens per estimated token
+    def __init__(self, backend: Backend, files: ModelFiles | None = None) -> None:
+        self._backend, self._files = backend, files
+        self._calibration = Calibration()
 
     async def count(self, request: Request, *, near_tokens: int | None = None) -> Count:
         """For a request about to be sent. Only near the window `near_tokens` is the backend asked."""
-        local = self._here(request)
-        if local.exact or near_tokens is None or local.upper_tokens < NEAR * near_tokens:
-            return local
-        return await self._asked(request) or local
+        here = self._here(request)
+        if here.exact or near_tokens is None or upper_tokens(here) < NEAR * near_tokens:
+            return here
+        return await self._asked(request) or here
 
     async def count_exactly(self, request: Request) -> Count:
         """For count_tokens: the best there is."""
@@ -62,45 +91,27 @@ class PromptCounter:
 
     def learn(self, request: Request, reported_tokens: int | None) -> None:
         """Take in what the backend said `request` had."""
-        if reported_tokens is None or reported_tokens < LEAST_LEARNED_TOKENS or self._renderer is not None:
+        counter, template = self._base()
+        if counter.exact or reported_tokens is None:
             return
-        ratio = reported_tokens / estimate(request)
-        self._ratio = ratio if self._ratio is None else self._ratio + LEARNED * (ratio - self._ratio)
+        counted = count_request(_body(request), counter, template).tokens
+        self._calibration = self._calibration.learned(
+            self._backend.name, counted_tokens=counted, reported_tokens=reported_tokens
+        )
 
     async def _asked(self, request: Request) -> Count | None:
         tokens = await self._backend.count(request)
-        return None if tokens is None else Count(tokens, "backend", exact=True)
+        return None if tokens is None else Count(tokens, BACKEND_METHOD, exact=True)
 
     def _here(self, request: Request) -> Count:
-        if self._renderer is not None and (tokens := self._renderer.count(request)) is not None:
-            return Count(tokens, "template and tokenizer", exact=True)
-        guess = estimate(request)
-        if self._ratio is None:
-            return Count(guess, "characters", exact=False)
-        return Count(math.ceil(guess * self._ratio), "characters, calibrated", exact=False)
+        counter, template = self._base()
+        return count_request(_body(request), Calibrated(counter, self._calibration, self._backend.name), template)
+
+    def _base(self) -> tuple[TokenCounter, ChatTemplate | None]:
+        return (self._files.counter, self._files.template) if self._files else (characters(), None)
 
 
-def estimate(request: Request) -> int:
-    """Prompt tokens by characters: system, tools and messages; media count by piece, not by base64 length."""
-    body = request.body
-    characters = media = 0
-    for value in (body.get("system"), body.get("tools"), *(m.get("content") for m in request.messages)):
-        length, pieces = _size(value)
-        characters, media = characters + length, media + pieces
-    return math.ceil(characters / CHARACTERS_PER_TOKEN) + 4 * len(request.messages) + MEDIA_TOKENS * media + 8
-
-
-def _size(value: object) -> tuple[int, int]:
-    """Characters, and the number of images and documents left out of them."""
-    if isinstance(value, str):
-        return len(value), 0
-    if isinstance(value, dict):
-        if value.get("type") in ("image", "document") and "source" in value:
-            return 0, 1
-        parts = [_size(part) for name, part in value.items() if name not in ("cache_control", "signature")]
-        names = sum(map(len, value)) + 4 * len(value)
-        return names + sum(p[0] for p in parts), sum(p[1] for p in parts)
-    if isinstance(value, list):
-        parts = [_size(part) for part in value]
-        return 2 * len(parts) + sum(p[0] for p in parts), sum(p[1] for p in parts)
-    return 0 if value is None else len(str(value)), 0
+def _body(request: Request) -> dict[str, object]:
+    """The request as a chat-completions body; what little the dialects differ in does not change the count."""
+    body, _ = to_openai(request, MLX_LM, model="", names=ToolNames.for_tools(request.offered_tools()))
+    return body

@@ -13,9 +13,10 @@ from dataclasses import replace
 
 from anyclaude_lab.backends.base import Call, Reply
 from anyclaude_lab.errors import AnyclaudeError, PromptTooLong, StreamCut
-from anyclaude_lab.exchange.count import Count
+from anyclaude_lab.exchange.count import upper_tokens
 from anyclaude_lab.exchange.variant import Variant
 from anyclaude_lab.prompt.pipeline import Step, run
+from anyclaude_lab.render.count import Count
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, Usage, message_start
 from anyclaude_lab.wire.request import Request
@@ -28,9 +29,9 @@ LEAST_OUTPUT_TOKENS = (
 class Exchange:
     """One request on its way. Times are seconds since `started` (monotonic), None until they happened."""
 
-    def __init__(self, variant: Variant, call: Call, sent: Request, steps: Sequence[Step], count: Count) -> None:
+    def __init__(self, variant: Variant, call: Call, sent: Request, steps: Sequence[Step], count: Count | None) -> None:
         self.variant, self.call, self.sent, self.steps, self.count = variant, call, sent, steps, count
-        usage = Usage(prompt_tokens=count.tokens).as_anthropic()
+        usage = Usage(prompt_tokens=count.tokens if count else None).as_anthropic()
         self.start = message_start(f"msg_{call.request_id}", call.original.model, usage | {"output_tokens": 1})
         self.started = time.monotonic()
         self.headers_s: float | None = None
@@ -123,9 +124,10 @@ def _fit_output(request: Request, count: Count, window: int | None, cap: int | N
     room = request.max_tokens
     if window is not None:
         reserve = min(LEAST_OUTPUT_TOKENS, window // 8, max(1, room))
-        if count.upper_tokens > window - reserve:
-            raise PromptTooLong(count.upper_tokens, window - reserve)
-        room = min(room, window - count.upper_tokens)
+        prompt = upper_tokens(count)
+        if prompt > window - reserve:
+            raise PromptTooLong(prompt, window - reserve)
+        room = min(room, window - prompt)
     if cap is not None:
         room = min(room, cap)
     return request if room == request.max_tokens else request.with_(max_tokens=room)

@@ -9,17 +9,11 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from anyclaude_lab import __version__
-from anyclaude_lab.errors import AnyclaudeError, SettingsError
+from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
 from anyclaude_lab.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from anyclaude_lab.backends.starting import StartingBackend
-    from anyclaude_lab.engine.servers import Running
-    from anyclaude_lab.proxy.log import Log
 
 STATE_FOLDER = ".anyclaude"
 USAGE_ERROR, BACKEND_ERROR = 2, 4
@@ -63,12 +57,16 @@ async def serve(
     settings: Settings, claude_args: Sequence[str], environ: Mapping[str, str], *, state_folder: Path
 ) -> int:
     """Serve until told to stop, or, as a launcher, until Claude Code ends; returns the exit code."""
-    from anyclaude_lab.compose import compose, secrets
+    from anyclaude_lab.compose import composed, search_services, secrets
     from anyclaude_lab.proxy.log import Log
     from anyclaude_lab.proxy.server import Server
     from anyclaude_lab.proxy.serving import Serving
 
     claude = None
+    if not settings.proxy_only:
+        from anyclaude_lab.proxy.launcher import find_claude, launch
+
+        claude = find_claude(environ)  # before anything is started for nothing
     log = Log(
         settings.debug,
         state_folder / "logs",
@@ -76,27 +74,31 @@ async def serve(
         console=settings.proxy_only and sys.stderr.isatty(),
         secrets=list(secrets(settings)),
     )
-    composition = compose(settings, state_folder=state_folder)
     model_id = client_model(settings)
-    server = Server(Serving(settings, composition.variant, log, composition.breaker, models=[model_id]))
-    url = await server.start(settings.host, settings.port)
-    log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
-    starting = asyncio.create_task(_start(composition.starting, log)) if composition.starting else None
-    try:
-        if claude is None:
-            _announce(settings, url, model_id)
-            await _until_told_to_stop()
-            return 0
-        window = await composition.variant.window()
-        return await launch(
-            settings, claude_args, base_url=url, environ=environ, claude=claude, model_id=model_id, window_tokens=window
-        )
-    finally:
-        if starting is not None:
-            starting.cancel()
-            await asyncio.wait({starting})
-        await server.stop()
-        log.note("stopped")
+    async with composed(settings, state_folder=state_folder) as parts:
+        services = search_services(settings)
+        serving = Serving(settings, parts.variant, log, parts.breaker, models=(model_id,), search=services)
+        server = Server(serving)
+        url = await server.start(settings.host, settings.port)
+        log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
+        try:
+            if claude is None:
+                _announce(settings, url, model_id)
+                await _until_told_to_stop()
+                return 0
+            window = await parts.variant.window()
+            return await launch(
+                settings,
+                claude_args,
+                base_url=url,
+                environ=environ,
+                claude=claude,
+                model_id=model_id,
+                window_tokens=window,
+            )
+        finally:
+            await server.stop()
+            log.note("stopped")
 
 
 def client_model(settings: Settings) -> str:
@@ -116,16 +118,6 @@ def client_model(settings: Settings) -> str:
     return f"anthropic-local/{backend.rsplit('/', 1)[-1]}"
 
 
-async def _start(starting: StartingBackend[Running], log: Log) -> None:
-    try:
-        await starting.start()
-        log.note(f"model server {starting.name} is up")
-    except AnyclaudeError as failure:
-        log.note(f"model server {starting.name} did not start: {failure.message}")
-        if log.console:
-            print(f"anyclaude: {failure.message}", file=sys.stderr)
-
-
 def _announce(settings: Settings, url: str, model_id: str) -> None:
     from anyclaude_lab.compose import EMBEDDED_NAME
 
@@ -134,10 +126,10 @@ def _announce(settings: Settings, url: str, model_id: str) -> None:
     if settings.mode == "claude":
         print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} claude")
     else:
-        print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=local claude --model {model_id}")
+        print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=x claude --model {model_id}")
     if model_id.endswith("/" + EMBEDDED_NAME):
         print(
-            "NOTE: no model is configured, so a tiny DEMONSTRATION model answers. It calls tools and can do little else.\n"
+            "NOTE: no model is configured; a tiny DEMONSTRATION model answers. It calls tools and can do little else.\n"
             "      A real one: LOCAL_URL=http://127.0.0.1:8080/v1, or --model /path/to/mlx-model, or --mode openrouter."
         )
     if settings.record_dir is not None:

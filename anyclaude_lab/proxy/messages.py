@@ -13,10 +13,12 @@ from anyclaude_lab.exchange import prepare
 from anyclaude_lab.proxy.client_stream import ClientStream
 from anyclaude_lab.proxy.retry_grace import Held, twin_key
 from anyclaude_lab.proxy.serving import Serving, error_response, new_request_id, read_body
+from anyclaude_lab.proxy.web_search import answer_search
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.fold import fold
 from anyclaude_lab.wire.headers import ClientHints, is_background, lane_key
 from anyclaude_lab.wire.request import Request, parse_request
+from anyclaude_lab.wire.web_search import search_request
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
 
 
 async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamResponse:
+    if (asked := search_request(ask.request)) is not None:
+        return await answer_search(http, serving, ask.request, asked, ask.request_id)
     key = twin_key(ask.lane, ask.request)
     held = serving.grace.take(key)
     if held is None:

@@ -81,6 +81,9 @@ class Metrics:
         self.disconnects = Counter(
             "anyclaude_client_disconnects", "Clients that left before the end", registry=registry
         )
+        self.web_searches = Counter(
+            "anyclaude_web_searches", "Web searches answered, by outcome", ["outcome"], registry=registry
+        )
         self.breaker_state = Gauge(
             "anyclaude_circuit_breaker_state", "0 closed, 1 open, 2 half-open", registry=registry
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from anyclaude_lab.backends.base import Call
-from anyclaude_lab.compose import Composition, compose
+from anyclaude_lab.compose import Composition, composed
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.exchange import prepare
 from anyclaude_lab.proxy.serving import new_request_id
@@ -42,20 +41,16 @@ async def try_model(settings: Settings, *, state_folder: Path) -> int:
     """Print the answer, its tokens and seconds; returns 0, or 4 where the backend failed."""
     if settings.mode == "claude":
         raise SettingsError("--test-model tests a translating mode; in mode claude use Claude Code itself.")
-    composition = compose(settings, state_folder=state_folder)
     try:
-        if composition.starting is not None:
-            print(f"starting {composition.starting.name} ...")
-            await composition.starting.start()
-        return await _ask(composition)
+        async with composed(settings, state_folder=state_folder) as composition:
+            return await _ask(composition)
     except AnyclaudeError as failure:
+        if isinstance(failure, SettingsError):
+            raise
         print(f"FAILED: {failure.message}")
         if failure.hint and failure.hint not in failure.message:
             print(f"hint: {failure.hint}")
         return BACKEND_ERROR
-    finally:
-        with contextlib.suppress(AnyclaudeError):
-            await composition.variant.backend.close()
 
 
 async def _ask(composition: Composition) -> int:
@@ -74,9 +69,8 @@ async def _ask(composition: Composition) -> int:
             f"{block['type']}: {block.get('text') or block.get('thinking') or (block.get('name'), block.get('input'))}"
         )
     usage, calls = exchange.usage, exchange.tool_names
-    print(
-        f"stop reason {message['stop_reason']}; {'tool call arrived' if calls else 'NO tool call (a model for Claude Code needs them)'}"
-    )
+    verdict = "a tool call arrived" if calls else "NO tool call: a model for Claude Code has to make them"
+    print(f"stop reason {message['stop_reason']}; {verdict}")
     print(
         f"prompt {_known(usage.prompt_tokens)} tokens ({_known(usage.cached_tokens)} cached), "
         f"output {_known(usage.output_tokens)}; first content after {_known(exchange.first_content_s)} s, "

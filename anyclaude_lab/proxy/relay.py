@@ -9,7 +9,6 @@ from aiohttp import web
 from anyclaude_lab.backends.base import Call
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest
 from anyclaude_lab.exchange import Exchange
-from anyclaude_lab.exchange.count import Count
 from anyclaude_lab.proxy.serving import Serving, error_response, new_request_id, read_body
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event
@@ -39,7 +38,7 @@ async def relay(http: web.Request, serving: Serving) -> web.StreamResponse:
             body=body,
             headers=[(k.decode("latin-1"), v.decode("latin-1")) for k, v in http.raw_headers],
         )
-        exchange = Exchange(serving.variant, call, request, (), Count(None, "none", exact=False))
+        exchange = Exchange(serving.variant, call, request, (), None)
         await exchange.open()
     except AnyclaudeError as failure:
         serving.log.failure(request_id, failure)

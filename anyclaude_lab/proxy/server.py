@@ -43,10 +43,11 @@ class Server:
         return self.url
 
     async def stop(self) -> None:
-        """Finish or end what runs, then let go of the backend."""
+        """Finish or end what runs. The backend is its owner's to close."""
         await self._runner.cleanup()
         await self.serving.grace.close()
-        await self.serving.variant.backend.close()
+        for service in self.serving.search:
+            await service.close()
 
     def _app(self) -> web.Application:
         serving = self.serving

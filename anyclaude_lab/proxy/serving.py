@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from anyclaude_lab.backends.breaker import Breaker
+from anyclaude_lab.backends.search import SearchService
 from anyclaude_lab.errors import AnyclaudeError, RequestTooLarge
 from anyclaude_lab.exchange import Exchange, Variant
 from anyclaude_lab.proxy.live import LiveFeed
@@ -35,7 +37,8 @@ class Serving:
     commit_s: float = 10.0
     ping_s: float = 10.0
     grace: RetryGrace = field(init=False)
-    models: list[str] = field(default_factory=list)  # ids offered by /v1/models
+    models: Sequence[str] = ()  # ids offered by /v1/models
+    search: Sequence[SearchService] = ()  # asked in this order
 
     def __post_init__(self) -> None:
         self.grace = RetryGrace(self.settings.retry_grace_s, self.metrics)
@@ -74,7 +77,7 @@ def exchange_facts(exchange: Exchange, hints: ClientHints, status: int) -> JsonO
         "stop_reason": exchange.stop_reason,
         "tools": exchange.tool_names,
         "prompt_tokens": exchange.usage.prompt_tokens,
-        "estimated_prompt_tokens": exchange.count.tokens,
+        "estimated_prompt_tokens": exchange.count.tokens if exchange.count else None,
         "cached_tokens": exchange.usage.cached_tokens,
         "output_tokens": exchange.usage.output_tokens,
         "error": exchange.failure.message if exchange.failure else None,
