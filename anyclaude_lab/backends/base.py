@@ -17,8 +17,8 @@ RawHeaders = Sequence[tuple[str, str]]  # in the order they came, spelling kept
 class Call:
     """What a backend needs to know about one request besides its content.
 
-    `method`, `path_qs`, `headers` and `body` are what the client sent, for passthrough. `original` is the request before
-    any transform: tool calls are judged against its schemas.
+    `method`, `path_qs`, `headers` and `body` are what the client sent, for passthrough. `original` is the request
+    before any transform: tool calls are judged against its schemas.
     """
 
     request_id: str
@@ -36,6 +36,9 @@ class Call:
 @dataclass(slots=True)
 class Reply:
     """A backend's answer: status and headers are known, the body is still arriving.
+
+    Reading `body` raises StreamCut where the connection breaks before its end, BackendTimeout after too long a silence.
+    A read that was cancelled may be repeated; nothing is lost.
 
     `decoder` turns the body into events; None means the body is not to be read as events at all (passthrough of
     anything that is not a stream of messages). `close` lets go of the connection at once, finished or not; the

@@ -171,14 +171,23 @@ class HttpLeg:
     ) -> Answer | None:
         """A small question and its whole answer; None when it does not come in time."""
         try:
+            return await self.insist(method, path, headers=headers, body=body, timeout_s=timeout_s)
+        except AnyclaudeError:
+            return None
+
+    async def insist(
+        self, method: str, path: str, *, headers: RawHeaders = (), body: bytes = b"", timeout_s: float = 3.0
+    ) -> Answer:
+        """The same, but what keeps the answer away is raised, as `open` does; BackendTimeout after `timeout_s`."""
+        try:
             async with asyncio.timeout(timeout_s):
                 incoming = await self.open(method, path, headers=headers, body=body)
                 try:
                     return Answer(incoming.status, incoming.headers, await incoming.read())
                 finally:
                     await incoming.close()
-        except (AnyclaudeError, TimeoutError):
-            return None
+        except TimeoutError:
+            raise BackendTimeout(f"{self.url} did not answer within {timeout_s:g} s; it may be busy") from None
 
     async def close(self) -> None:
         """Let go of every connection."""

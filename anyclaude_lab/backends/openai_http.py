@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from anyclaude_lab.backends.base import Call, RawHeaders, Reply
-from anyclaude_lab.backends.http import Budgets, HttpLeg, Incoming
+from anyclaude_lab.backends.http import Answer, Budgets, HttpLeg, Incoming
 from anyclaude_lab.backends.probe import identify, patience_s, split_base
-from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, PROFILES, Ask, Model, ServerProfile
+from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, MODELS, PROFILES, Ask, Model, ServerProfile
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailable, NotFound, SettingsError
 from anyclaude_lab.models.families import GENERIC as GENERIC_FAMILY
 from anyclaude_lab.models.families import family_of
@@ -97,14 +97,14 @@ class OpenAIBackend:
 
     async def send(self, request: Request, call: Call) -> Reply:
         """Ask in the server's dialect. Its refusals are raised as errors of our tree."""
+        server = await self._known()
+        model = server.model_for(call)
+        body, notes = self._body(server, model, request, call.original)
+        incoming = await self._post(body)
         try:
-            server = await self._known()
-            model = server.model_for(call)
-            body, notes = self._body(server, model, request, call.original)
-            incoming = await self._post(body)
             await self._refuse_failure(incoming, server.profile, call)
-        except BackendUnavailable:
-            self._forget()
+        except NotFound:
+            self._server = None  # the model that was there before may be gone
             raise
         if call.background and self._wanted_small and server.profile.one_model:
             notes.append(f"{server.profile.label} holds one model at a time: the smaller one is not used")
@@ -142,7 +142,7 @@ class OpenAIBackend:
         return await server.profile.count(self._ask, body)
 
     async def window_tokens(self) -> int | None:
-        """The window the server reports; asked once, and again after a failure or where it may change."""
+        """The window the server reports; asked again every now and then, as models are reloaded."""
         if self._clock() < self._window_asked_again:
             return self._window
         try:
@@ -152,19 +152,18 @@ class OpenAIBackend:
         found = await server.profile.window(self._ask, server.main)
         if found is not None:
             self._window = found
-            changes = server.profile.window_may_change
-            self._window_asked_again = self._clock() + (WINDOW_ASKED_AGAIN_S if changes else math.inf)
+            fixed = server.profile.window_is_fixed
+            self._window_asked_again = self._clock() + (math.inf if fixed else WINDOW_ASKED_AGAIN_S)
         return self._window
 
     async def health(self) -> str | None:
         try:
             server = await self._known()
+            answer = await self._ask.insist(server.profile.health)
         except AnyclaudeError as error:
+            if isinstance(error, BackendUnavailable):
+                self._forget()
             return error.message
-        answer = await self._ask.raw(server.profile.health)
-        if answer is None:
-            self._forget()
-            return f"Nothing answers at {self._leg.url}; {self._leg.hint}"
         if answer.status >= 500 or answer.status in (401, 403):
             return read_error(answer.status, answer.body, server.profile.dialect).message
         self._state = "up"
@@ -187,7 +186,9 @@ class OpenAIBackend:
             self._leg.hint = profile.start_hint
             main = await profile.pick_model(self._ask, self._wanted)
             if main is None:
-                await self._reach(profile)
+                listed = await self._reach()
+                if not listed.ok:
+                    raise read_error(listed.status, listed.body, profile.dialect)
                 raise NotFound(
                     f"{profile.label} at {self._leg.url} lists no model; load one there, or name one with --model."
                 )
@@ -200,7 +201,7 @@ class OpenAIBackend:
         return self._server
 
     async def _identified(self) -> ServerProfile:
-        await self._reach(None)
+        await self._reach()
         profile = await identify(self._ask)
         if profile is None:
             raise BackendUnavailable(
@@ -210,17 +211,16 @@ class OpenAIBackend:
             )
         return profile
 
-    async def _reach(self, profile: ServerProfile | None) -> None:
-        """Raises what the server, or its absence, has to say; a refusal counts only once the kind is known."""
-        incoming = await self._leg.open("GET", self._api + "/models", headers=self._headers)
-        if profile is None:
-            await incoming.close()
-        else:
-            await self._refuse_failure(incoming, profile, None)
-            await incoming.close()
+    async def _reach(self) -> Answer:
+        """The model list; raises what keeps it away."""
+        try:
+            return await self._ask.insist(MODELS)
+        except BackendUnavailable:
+            self._forget()
+            raise
 
     def _forget(self) -> None:
-        """Another server, model or window may be there when it comes back."""
+        """Nobody is there; another server, model or window may be when somebody is again."""
         self._server, self._state, self._window_asked_again = None, "down", -math.inf
 
     # -- the request ---------------------------------------------------------------------------------------------
@@ -229,7 +229,11 @@ class OpenAIBackend:
         # quirk(mlx-lm): the path must match exactly (no query), and a body without Content-Length is refused.
         headers = [("Content-Type", "application/json"), ("Accept", "text/event-stream"), *self._headers]
         path = self._api + "/chat/completions"
-        incoming = await self._leg.open("POST", path, headers=headers, body=orjson.dumps(body))
+        try:
+            incoming = await self._leg.open("POST", path, headers=headers, body=orjson.dumps(body))
+        except BackendUnavailable:
+            self._forget()
+            raise
         self._state = "up"
         return incoming
 
@@ -244,7 +248,7 @@ class OpenAIBackend:
     def _names(self, original: Request, profile: ServerProfile) -> ToolNames:
         return ToolNames.for_tools(original.offered_tools(), profile.dialect.name_chars)
 
-    async def _refuse_failure(self, incoming: Incoming, profile: ServerProfile, call: Call | None) -> None:
+    async def _refuse_failure(self, incoming: Incoming, profile: ServerProfile, call: Call) -> None:
         """Raise what an answer without success means; its connection is closed."""
         if 200 <= incoming.status < 300:
             if incoming.content_type != "text/html":
@@ -264,7 +268,7 @@ class OpenAIBackend:
             incoming.status,
             body,
             profile.dialect,
-            prompt_tokens=call.prompt_tokens if call else None,
+            prompt_tokens=call.prompt_tokens,
             window_tokens=self._window,
             retry_after_s=_whole_seconds(incoming.header("retry-after")),
         )

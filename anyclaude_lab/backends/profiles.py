@@ -46,6 +46,10 @@ class Ask:
         """The whole answer to a GET; None when it does not come in time."""
         return await self.leg.ask("GET", self._at(path), headers=self._headers, timeout_s=self._timeout_s)
 
+    async def insist(self, path: str) -> Answer:
+        """The same, but what keeps the answer away is raised."""
+        return await self.leg.insist("GET", self._at(path), headers=self._headers, timeout_s=self._timeout_s)
+
     async def get(self, path: str) -> JsonObject:
         answer = await self.raw(path)
         return answer.json() if answer and answer.ok else {}
@@ -117,7 +121,7 @@ class ServerProfile:
     pick_model: Callable[[Ask, str | None], Awaitable[Model | None]] = _first_model
     window: Callable[[Ask, Model], Awaitable[int | None]] = _listed_window
     count: Callable[[Ask, JsonObject], Awaitable[int | None]] | None = None
-    window_may_change: bool = False  # models are loaded on demand, each time perhaps with another window
+    window_is_fixed: bool = False  # not asked again while the server answers
     one_model: bool = False  # asking for another model drops the loaded one and its cache
     loses_prefill_on_abort: bool = False
 
@@ -248,7 +252,6 @@ OLLAMA = ServerProfile(
     health="/api/version",
     pick_model=_ollama_model,
     window=_ollama_window,
-    window_may_change=True,
 )
 
 
@@ -286,7 +289,6 @@ LM_STUDIO = ServerProfile(
     recognises=_is_lm_studio,
     pick_model=_lm_studio_model,
     window=_lm_studio_window,
-    window_may_change=True,
 )
 
 
@@ -317,7 +319,11 @@ VLLM = ServerProfile(
 
 GENERIC = ServerProfile("generic", openai_dialect.GENERIC)
 OPENROUTER = ServerProfile(
-    "openrouter", openai_dialect.OPENROUTER, start_hint="check the network, and the proxy variables", health="{api}/key"
+    "openrouter",
+    openai_dialect.OPENROUTER,
+    start_hint="check the network, and the proxy variables of the shell",
+    health="{api}/key",
+    window_is_fixed=True,  # the list that tells it is long
 )
 
 LOCAL_SERVERS = (OLLAMA, LM_STUDIO, LLAMA_CPP, VLLM, MLX_LM)

@@ -158,6 +158,21 @@ async def test_a_cut_body_gives_all_that_arrived_and_then_raises() -> None:
             await anext(incoming)
 
 
+async def test_a_cancelled_read_may_be_repeated() -> None:
+    async def late(exchange: Exchange, responder: Responder) -> None:
+        await responder.start(200, [])
+        await responder.pause(0.2)
+        await responder.write(b"late")
+        await responder.end()
+
+    async with serving(late) as (_, leg):
+        incoming = await leg.open("GET", "/")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await anext(incoming)
+        assert await incoming.read() == b"late"
+
+
 async def test_closing_reaches_the_server_at_once() -> None:
     async with serving(endless) as (server, leg):
         incoming = await leg.open("GET", "/")

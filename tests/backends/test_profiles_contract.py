@@ -416,7 +416,7 @@ async def test_background_requests_go_to_the_small_model() -> None:
         assert seen == ["big", "small"]
 
 
-async def test_ollama_windows_follow_the_loaded_model() -> None:
+async def test_the_window_follows_a_reloaded_model() -> None:
     class Clock:
         now = 0.0
 
@@ -499,6 +499,34 @@ async def test_a_server_too_busy_to_say_what_it_is_is_not_guessed() -> None:
             await ask(backend)
         assert isinstance(caught.value.retry_after_s, int)
         assert standin.chats == []
+
+
+async def test_a_server_that_is_busy_keeps_what_is_known_of_it() -> None:
+    class Busy(MlxLm):
+        busy = False
+
+        async def other(self, exchange: Any, responder: Any, count: int) -> bool:
+            if self.busy:
+                await responder.pause(30)
+            return await super().other(exchange, responder, count)
+
+    profile = Busy()
+    async with serving(profile, [reply("one"), reply("two")]) as (_, backend):
+        await ask(backend)
+        profile.busy = True
+        assert "may be busy" in str(await backend.health())
+        assert judged(await ask(backend))["content"][0]["text"] == "two"
+
+
+async def test_a_model_that_was_replaced_is_noticed() -> None:
+    profile = Vllm()
+    async with serving(profile, [reply("new")]) as (standin, backend):
+        assert await backend.window_tokens() == 8192
+        profile.model = "another/model"
+        with pytest.raises(NotFound):
+            await ask(backend)
+        assert judged(await ask(backend))["content"][0]["text"] == "new"
+        assert standin.chats[-1].json["model"] == "another/model"
 
 
 async def test_another_server_at_the_same_address_is_noticed() -> None:
