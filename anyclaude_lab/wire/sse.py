@@ -50,7 +50,8 @@ class SseParser:
                 f"The backend sent one stream event of more than {self._max_frame_bytes} bytes without a blank line; "
                 "this is not a stream of server-sent events."
             )
-        self._saw_cr = self._saw_cr or b"\r" in data
+        if not self._saw_cr and b"\r" in data:
+            self._saw_cr = True
         source: bytes | bytearray = data  # most reads bring whole frames: then nothing is copied
         if self._buffer:
             self._buffer += data
@@ -60,11 +61,12 @@ class SseParser:
         while end := self._frame_end(source, search):
             items.append(self._item(bytes(source[start:end]), complete=True))
             start = search = end
-        if source is data:
-            self._buffer += data[start:]
-        else:
+        if source is not data:
             del self._buffer[:start]
-        self._searched = max(0, len(self._buffer) - _LONGEST_UNFINISHED_BLANK_LINE)
+        elif start < len(data):
+            self._buffer += data[start:]
+        rest = len(self._buffer) - _LONGEST_UNFINISHED_BLANK_LINE
+        self._searched = rest if rest > 0 else 0
         return items
 
     def close(self) -> list[SseItem]:
@@ -86,9 +88,9 @@ class SseParser:
         return found + 2 if found >= 0 else 0
 
     def _item(self, raw: bytes, *, complete: bool) -> SseItem:
-        if raw.startswith(b"data: ") and complete and not self._saw_cr and raw.find(b"\n") == len(raw) - 2:
+        if complete and not self._saw_cr and (item := _usual(raw)) is not None:
             self._at_start = False
-            return SseItem(None, raw[6:-2], None, raw)  # one data line: nearly every frame of a reply
+            return item
         text = raw
         if self._at_start:
             self._at_start = False
@@ -112,6 +114,17 @@ class SseParser:
             raw,
             complete,
         )
+
+
+def _usual(raw: bytes) -> SseItem | None:
+    """A whole frame of one data line, with or without an event line before it: nearly every frame of a reply."""
+    event, start = None, 0
+    if raw.startswith(b"event: "):
+        start = raw.find(b"\n") + 1
+        event = raw[7 : start - 1].decode("utf-8", "replace")
+    if raw.startswith(b"data: ", start) and raw.find(b"\n", start) == len(raw) - 2:
+        return SseItem(event, raw[start + 6 : -2], None, raw)
+    return None
 
 
 def encode_frame(data: bytes, event: str | None = None) -> bytes:
