@@ -53,9 +53,9 @@ class Layer:
             if asks_for_something(found):
                 raise SettingsError(f"{where} was removed: {row.instead}.")
             return
-        if row.status is Status.NO_EFFECT:
+        if row.status is Status.NO_EFFECT and value not in row.harmless:
             self.warn(row.key, f"{where} has no effect: {row.instead}.")
-        elif remark := row.kind.remark(found):
+        elif remark := row.kind.remark(found):  # e.g. an old name for the value
             self.warn(row.key, f"{where}: {_shown(row, found)} {remark}.")
         if value is not None:
             self.values[row.key] = Value(value, self.rank, origin, self.folder)

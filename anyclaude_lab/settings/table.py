@@ -55,6 +55,7 @@ class Setting:
     flag_alone: object = None  # what the flag means without a value
     status: Status = Status.WORKS
     instead: str = ""  # for the two other states: what to do instead
+    harmless: tuple[object, ...] = ()  # values that ask for what happens anyway: not warned about
     in_file: bool = True
 
     @property
@@ -121,6 +122,9 @@ GENERAL = (
         Switch(),
         "An older word for `record`, which wins over it.",
         unset="see `record`",
+        status=Status.NO_EFFECT,
+        instead="sessions are not recorded yet",
+        harmless=(False,),
     ),
     Setting(
         "debug.enableStreamLogging",
@@ -145,6 +149,9 @@ GENERAL = (
         flag="--record",
         off_flag="--no-record",
         flag_value="DIR",
+        status=Status.NO_EFFECT,
+        instead="sessions are not recorded yet",
+        harmless=(False,),
     ),
     Setting(
         "requestTimeout",
@@ -279,6 +286,7 @@ def _translating(mode: str, tier: str) -> tuple[Setting, ...]:
             flag_value="TIER",
             status=Status.NO_EFFECT,
             instead="prompts are not shortened yet",
+            harmless=("off",),
         ),
         Setting(
             f"backends.{mode}.adapter",
@@ -290,6 +298,7 @@ def _translating(mode: str, tier: str) -> tuple[Setting, ...]:
             flag_value="FAMILY",
             status=Status.NO_EFFECT,
             instead="prompts are not adapted to a family yet",
+            harmless=("none",),
         ),
         Setting(
             f"backends.{mode}.stubToolDescriptions",
@@ -302,6 +311,7 @@ def _translating(mode: str, tier: str) -> tuple[Setting, ...]:
             flag_alone=True,
             status=Status.NO_EFFECT,
             instead="tool descriptions are not shortened yet",
+            harmless=(False,),
         ),
         Setting(
             f"backends.{mode}.toolAllowlist",
@@ -399,6 +409,7 @@ LOCAL = (
         unset="true",
         status=Status.NO_EFFECT,
         instead="prompts are not shortened yet",
+        harmless=(False,),
     ),
     Setting(
         "backends.local.compatibility",

@@ -104,11 +104,16 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-WORKING = [row for row in TABLE if row.status is Status.WORKS and row.in_file and not row.key.endswith("description")]
 CONTRADICTION = ".enabled"  # both values of it decide the mode, which has its own tests
+KINDS = (Choice, FolderOrSwitch, Integer, Key, Milliseconds, Names, Nodes, Switch, Text, Url)
+ROWS_WITH_VALUES = [
+    row
+    for row in TABLE
+    if isinstance(row.kind, KINDS) and row.status is not Status.REMOVED and not row.key.endswith(CONTRADICTION)
+]
 
 
-@pytest.mark.parametrize("row", [r for r in WORKING if not r.key.endswith(CONTRADICTION)], ids=lambda row: row.key)
+@pytest.mark.parametrize("row", ROWS_WITH_VALUES, ids=lambda row: row.key)
 def test_the_stronger_source_wins(row: Setting, here: Given) -> None:
     weak, strong = samples(row)
 
