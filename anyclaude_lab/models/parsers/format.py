@@ -35,6 +35,7 @@ class Format:
 
 
 _KEYS = frozenset({"name", "arguments", "parameters", "function", "type", "id"})
+_COLON = re.compile(r"[\s:]*")
 _SEPARATOR = re.compile(r"[\s,;]*")
 
 # What may stand behind a call that claims the rest of the message.
@@ -77,7 +78,7 @@ def _take_json(tape: Tape, offered: OfferedTools, marked: bool, before: str) -> 
     yield from tape.take_run(SPACE)
     calls = []
     while True:
-        text = yield from _take_object(tape, before)
+        text = yield from _take_object(tape, offered, marked, before)
         calls.append(_call_of(value_of(text), offered, marked))
         separator = yield from tape.take_run(_SEPARATOR)
         if (yield from tape.peek(1)) != "{":
@@ -89,17 +90,30 @@ def _take_json(tape: Tape, offered: OfferedTools, marked: bool, before: str) -> 
     return calls
 
 
-def _take_object(tape: Tape, before: str) -> Reading[str]:
-    """One `{...}`; a first key that no call has ends it at once, so that other JSON is not held back."""
+def _take_object(tape: Tape, offered: OfferedTools, marked: bool, before: str) -> Reading[str]:
+    """One `{...}`, given up at a first key that no call has.
+
+    Without a marker a first value that is no offered name ends it too: other JSON, which the user waits for, often
+    begins with a name.
+    """
     start = tape.position
     yield from tape.take_literal("{")
     yield from tape.take_run(SPACE)
-    key_start = tape.position
-    yield from take_string(tape)
-    if value_of(tape.since(key_start)) not in _KEYS:
+    key = yield from _take_string(tape)
+    if key not in _KEYS:
         raise NotACall
+    if key == "name" and not marked:
+        yield from tape.take_run(_COLON)
+        if (yield from _take_string(tape)) not in offered:
+            raise NotACall
     closed = yield from take_bracketed(tape, open_brackets="{", before=before)
     return tape.since(start) + ("" if closed else "}")
+
+
+def _take_string(tape: Tape) -> Reading[str]:
+    start = tape.position
+    yield from take_string(tape)
+    return str(value_of(tape.since(start)))
 
 
 def _call_of(value: Any, offered: OfferedTools, marked: bool) -> CallPiece:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from typing import Any, NoReturn
 
 from anyclaude_lab.models.parsers.tape import NotACall, Reading, Tape
@@ -89,19 +90,15 @@ def value_of(text: str) -> Any:
         raise NotACall
     for spelling in (text, _TOKEN.sub(_mend, text)):
         try:
-            return json.loads(spelling, strict=False, parse_constant=_refuse)
+            return json.loads(spelling, strict=False, parse_float=_finite, parse_constant=_refuse)
         except ValueError:
             continue
     raise NotACall
 
 
 def as_json(value: Any) -> str:
-    """JSON text that every JSON reader takes: no NaN, no half of a surrogate pair."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError:
-        raise NotACall from None
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """JSON text of such a value; half of a surrogate pair becomes the replacement character."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _finished(reading: Reading[str]) -> str:
@@ -129,6 +126,11 @@ def _unescape(escape: re.Match[str]) -> str:
     if character in _ESCAPED:
         return _ESCAPED[character]
     return character if character in "\"'\\/" else escape[0]
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if isfinite(value) else _refuse(text)
 
 
 def _refuse(constant: str) -> NoReturn:

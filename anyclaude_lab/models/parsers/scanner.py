@@ -4,8 +4,8 @@
   calls, and between a call and either end of the message, belongs to the calls.
 - Inside a code fence, or right behind a backtick, nothing is an opening: there somebody explains how a call looks.
 - What one format gave up is read by the next that has the same opening. What the most patient of them read becomes
-  text as a whole and is not searched again: the work is linear, and a call quoted in another one's arguments never
-  runs.
+  text as a whole and is not searched again: the work is linear, and a call quoted in the arguments of an unknown one
+  does not run.
 """
 
 from __future__ import annotations
@@ -21,17 +21,28 @@ from anyclaude_lab.wire.tool_text import CallPiece, OfferedTools, Piece, TextPie
 
 _FENCE = "```"
 _BACKTICKS = re.compile(r"`*")
-_FENCE_LINE = re.compile(r"^[ \t]*(`{3,})", re.MULTILINE)
+_REST_OF_LINE = re.compile(r"[^\n`]*")
+_LINE_START = re.compile(r"[ \t>*+\-0-9.)]*")  # what may stand before a fence: indentation, quotes, list markers
+_FENCE_LINE = re.compile(rf"^{_LINE_START.pattern}(`{{3,}})(?!.*`)", re.MULTILINE)  # else it is code within a line
+_FENCE_BEHIND_TEXT = re.compile(r"`{3,}[\w+#.-]+\s*")  # "Run this: ```bash": sloppy, but it opens a fence
 _NOT_SPACE = re.compile(r"\S")
 
 
-def _read_backticks(tape: Tape, offered: OfferedTools) -> Reading[NoReturn]:
-    """A line of backticks that opens or closes a code fence without calls."""
+def _read_opening_fence(tape: Tape, offered: OfferedTools) -> Reading[NoReturn]:
+    """A line of backticks that opens a code block, or code within a line: either way no call."""
+    yield from tape.take_run(_BACKTICKS)
+    yield from tape.take_run(_REST_OF_LINE)
     yield from tape.take_run(_BACKTICKS)
     raise NotACall
 
 
-_FENCE_ALONE = (Format((_FENCE,), _read_backticks, Place.FENCE),)
+def _read_closing_fence(tape: Tape, offered: OfferedTools) -> Reading[NoReturn]:
+    yield from tape.take_run(_BACKTICKS)
+    raise NotACall
+
+
+_OPENING_FENCE = Format((_FENCE,), _read_opening_fence, Place.FENCE)
+_CLOSING_FENCE = Format((_FENCE,), _read_closing_fence, Place.FENCE)
 
 
 class Scanner:
@@ -56,7 +67,7 @@ class Scanner:
         self._at_edge = True  # nothing but space since the beginning of the message or the last call
         self._called = False  # a call has been found
         self._last = ""  # the last character given out as text
-        self._line_blank = True  # nothing but space on this line so far
+        self._line_blank = True  # this line may still begin with a fence
         self._fence = 0  # backticks of the open code fence; 0 outside
         self._scanning = self._scan()
 
@@ -103,8 +114,11 @@ class Scanner:
     def _open(self, opening: str) -> Reading[None]:
         """Decides what an opening is at the place where it stands."""
         candidates = self._at_opening[opening]
-        if opening == _FENCE and self._line_blank:
-            yield from self._try((not self._fence and candidates) or _FENCE_ALONE)
+        if opening == _FENCE and not self._fence:
+            yield from self._try([*(candidates if self._line_blank else ()), _OPENING_FENCE])
+        elif opening == _FENCE and self._line_blank:
+            yield from self._try([_CLOSING_FENCE])
+            self._last = ""  # these backticks quote nothing
         elif opening == _FENCE or self._fence or self._last == "`":
             self._text((yield from self._tape.take(len(opening))))
         else:
@@ -123,13 +137,18 @@ class Scanner:
                 self._calls(calls)
                 return
         text = yield from self._tape.take(furthest)
+        self._follow_fences(text)
+        self._text(text)
+
+    def _follow_fences(self, text: str) -> None:
         for line in _FENCE_LINE.finditer(text):
             backticks = len(line[1])
+            if line.start() == 0 and not self._line_blank and not _FENCE_BEHIND_TEXT.fullmatch(text):
+                continue
             if not self._fence:
                 self._fence = backticks
             elif backticks >= self._fence:
                 self._fence = 0
-        self._text(text)
 
     def _calls(self, calls: list[CallPiece]) -> None:
         self._pieces += calls
@@ -141,7 +160,7 @@ class Scanner:
         if not text:
             return
         _, newline, line = text.rpartition("\n")
-        self._line_blank = (bool(newline) or self._line_blank) and not line.strip()
+        self._line_blank = (bool(newline) or self._line_blank) and bool(_LINE_START.fullmatch(line))
         self._last = text[-1]
         if self._at_edge and text.isspace():
             self._space.append(text)
