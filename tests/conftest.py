@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 FOREIGN_PREFIXES = ("ANTHROPIC_", "CLAUDE_", "ANYCLAUDE_", "LOCAL_", "LMSTUDIO_", "OPENROUTER_", "MLX_")
 FOREIGN_NAMES = ("PROXY_ONLY", "SEARXNG_URL", "TAVILY_API_KEY", "BRAVE_API_KEY", "CLAUDECODE", "MODEL_CONTEXT_WINDOW")
 PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 OURS = ("ANYCLAUDE_TEST_CLIENTS",)
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -108,13 +108,12 @@ def parse_request(raw: bytes, *, counting: bool = False) -> Request:
     `counting` is a `count_tokens` body, which has no `max_tokens`. Unknown fields, block types and system messages
     anywhere are fine. Raises `InvalidRequest` in the words of the Messages API, naming the place.
     """
-    request = read_request(raw)
+    request = _read(raw)
     _check(request.body, counting=counting)
     return request
 
 
-def read_request(raw: bytes) -> Request:
-    """The body as an object, unchecked: for relaying, where the API behind judges. Raises `InvalidRequest`."""
+def _read(raw: bytes) -> Request:
     if not raw.strip():
         raise InvalidRequest(
             "The request body is empty; a JSON object with model, max_tokens and messages is expected."

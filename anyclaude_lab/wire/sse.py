@@ -1,4 +1,4 @@
-"""Server-sent events both ways: bytes to frames, and a frame to bytes.
+"""Server-sent events: bytes to frames. (`Event.encode` is the other way.)
 
 A frame is everything up to and including a blank line. The parser keeps each frame's bytes, so that the frames joined
 are the input, and its result does not depend on how the bytes were cut. Work is linear in the input; memory is one
@@ -125,14 +125,3 @@ def _usual(raw: bytes) -> SseItem | None:
     if raw.startswith(b"data: ", start) and raw.find(b"\n", start) == len(raw) - 2:
         return SseItem(event, raw[start + 6 : -2], None, raw)
     return None
-
-
-def encode_frame(data: bytes, event: str | None = None) -> bytes:
-    """A frame as it goes on the wire; line breaks in `data` become several data lines."""
-    head = b"" if event is None else b"event: " + event.encode() + b"\n"
-    return head + b"".join(b"data: " + line + b"\n" for line in data.splitlines() or [b""]) + b"\n"
-
-
-def encode_comment(text: str) -> bytes:
-    """A comment frame: ignored by every reader, counted as a sign of life."""
-    return b"".join(b": " + line.encode() + b"\n" for line in text.splitlines() or [""]) + b"\n"
