@@ -9,14 +9,14 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.e2e.claude_code import Result
 from tests.standins import conversation
 from tests.standins.conversation import Call, Conversation
 from tests.standins.http import JsonObject
-from tests.standins.script import Policy, Reply, Thinking, ToolCall, Turn, reply
+from tests.standins.script import Fault, Policy, Refusal, Reply, Thinking, ToolCall, Turn, reply
 
 Step = Callable[[Conversation], ToolCall]
 
@@ -73,7 +73,8 @@ class EditSession:
 
     def steps(self) -> list[Step]:
         path = str(self.project / "greeting.txt")
-        shell = f"cat {shlex.quote(str(self.project / 'secret.txt'))}"
+        ledger, secret = (shlex.quote(str(self.project / name)) for name in ("ledger.txt", "secret.txt"))
+        shell = f"echo ran >> {ledger}; cat {secret}"
         edit = {"file_path": path, "old_string": "wrold", "new_string": "world"}
         return [
             lambda _: ToolCall("Bash", {"command": shell, "description": "Show the secret"}),
@@ -85,11 +86,12 @@ class EditSession:
         return reply(f"Corrected. The secret is {(talk.calls[0].result or 'lost').strip()}.")
 
     def check(self, result: Result | None = None) -> None:
-        """Assert that every step ran, that its result came back, and that the file changed as asked."""
+        """Assert that every step ran once, that its result came back, and that the file changed as asked."""
         if result is not None:
             assert result.rc == 0, result
             assert f"The secret is {self.secret}." in result.stdout, result
         assert (self.project / "greeting.txt").read_text(encoding="utf-8") == AFTER
+        assert (self.project / "ledger.txt").read_text() == "ran\n", "the first step ran more than once"
         calls = self.talks[-1].calls
         assert [call.name for call in calls] == [step(self.talks[-1]).name for step in self.steps()]
         assert all(call.result is not None for call in calls), calls
@@ -99,6 +101,26 @@ class EditSession:
         assert self.secret in (calls[0].result or "")
         assert "wrold" in (calls[1].result or "")
         assert "greeting.txt" in (calls[2].result or "")
+
+
+@dataclass(slots=True)
+class StumblingSession(EditSession):
+    """The same work on a backend that fails at one step, as often as there are mishaps, and then goes on."""
+
+    mishaps: list[Fault | Refusal] = field(default_factory=list)
+    at: int = 0
+    """The step at which it fails: 0 is the first tool call, 3 the final text."""
+    struck: int = 0
+
+    def turn(self, body: JsonObject) -> Turn:
+        turn = EditSession.turn(self, body)
+        talk = conversation.read(body)
+        if self.struck == len(self.mishaps) or not self.is_main(talk) or len(talk.calls) != self.at:
+            return turn
+        mishap = self.mishaps[self.struck]
+        self.struck += 1
+        assert isinstance(turn, Reply)
+        return mishap if isinstance(mishap, Refusal) else replace(turn, fault=mishap)
 
 
 @dataclass(slots=True)

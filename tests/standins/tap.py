@@ -73,10 +73,13 @@ class Tap:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of ours: the one that asyncio makes for a coroutine complains when it is cancelled.
+        task = asyncio.get_running_loop().create_task(self._relay(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = Wire()
         self.wires.append(wire)
         try:
@@ -97,7 +100,6 @@ class Tap:
             await asyncio.gather(*directions, return_exceptions=True)
             for end in (writer, up_writer):
                 end.close()
-            self._tasks.discard(task)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray) -> None:
