@@ -93,7 +93,7 @@ def search_events(
     text = _text(asked, pages, error_code)
     ended: JsonObject = {
         **Usage(prompt_tokens, None, -(-len(text) // 4)).as_anthropic(),
-        "server_tool_use": {"web_search_requests": 1},
+        "server_tool_use": {"web_search_requests": 1, "web_fetch_requests": 0},
     }
     return [
         message_start(message_id, model, usage.as_anthropic()),

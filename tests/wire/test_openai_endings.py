@@ -116,7 +116,8 @@ MID_STREAM: dict[str, tuple[Any, Dialect, type[Exception]]] = {
     "OpenRouter, only a finish_reason": (chunk("error"), OPENROUTER, BackendFailed),
     "OpenRouter, in the choice": (
         chunk("error", choice={"error": {"code": 429, "message": "slow down"}}), OPENROUTER, RateLimited),
-    "vLLM": ({"error": {"message": "EngineCore died", "type": "InternalServerError", "code": 500}}, VLLM, BackendFailed),
+    "vLLM": (
+        {"error": {"message": "EngineCore died", "type": "InternalServerError", "code": 500}}, VLLM, BackendFailed),
     "LM Studio": (
         # lmstudio-ai/lmstudio-bug-tracker: a named event
         b'event: error\ndata: {"error":{"message":"The model has crashed"},"message":"The model has crashed"}\n\n',

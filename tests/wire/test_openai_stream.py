@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from anyclaude_lab.wire.decoder import Ending
-from anyclaude_lab.wire.events import Usage
+from anyclaude_lab.wire.events import JsonObject, Usage
 from anyclaude_lab.wire.openai_blocks import PLACEHOLDER_SIGNATURE
 from anyclaude_lab.wire.openai_dialect import LLAMA_CPP, MLX_LM
 from anyclaude_lab.wire.openai_stream import LOST_CALL, OpenAIStreamDecoder, reply_context
@@ -147,8 +148,9 @@ CALLS = {
     "name behind the arguments": [piece('{"command": ', id="c"), piece('"ls -la"}', name="Bash")],
     "name in small letters": [piece(LS, name="bash", id="c")],
     "arguments an object": [piece({"command": "ls -la"}, name="Bash", id="c")],
-    "arguments null first": [chunk(tool_calls=[{"index": 0, "id": "c", "function": {"name": "Bash", "arguments": None}}]),
-                             piece(LS)],
+    "arguments null first": [
+        chunk(tool_calls=[{"index": 0, "id": "c", "function": {"name": "Bash", "arguments": None}}]), piece(LS)
+    ],
     "arguments sent again at the end": [piece('{"command"', name="Bash", id="c"), piece(': "ls -la"}'),
                                         piece(LS, name="Bash", id="c")],
     "arguments sent again under a new id": [piece(LS, name="Bash", id="c"), piece(LS, name="Bash", id="d")],
@@ -394,7 +396,7 @@ def test_usage_with_every_chunk_ends_with_the_last() -> None:
     assert decode(body).decoder.usage == Usage(100, None, 2)
 
 
-CACHED = {
+CACHED: dict[str, JsonObject] = {
     "DeepSeek": {"usage": {"prompt_tokens": 100, "completion_tokens": 5, "prompt_cache_hit_tokens": 64}},
     "Moonshot": {"usage": {"prompt_tokens": 100, "completion_tokens": 5, "cached_tokens": 64}},
     "llama.cpp": {"timings": {"cache_n": 64, "prompt_n": 36, "prompt_ms": 1.0, "predicted_n": 5, "predicted_ms": 2.0}},
@@ -430,14 +432,13 @@ def test_the_backends_own_numbers_are_kept() -> None:
 
 
 def test_prefill_progress_of_mlx_lm_and_llama_cpp() -> None:
-    decoder = OpenAIStreamDecoder(CONTEXT, MLX_LM)
-    assert decoder.progress is None
-    assert decoder.feed(b": keepalive 2048/8192\n\n: ping\n\n") == []
-    assert decoder.progress == (2048, 8192)
-    decoder = OpenAIStreamDecoder(CONTEXT, LLAMA_CPP)
+    mlx = OpenAIStreamDecoder(CONTEXT, MLX_LM)
+    assert mlx.feed(b": keepalive 2048/8192\n\n: ping\n\n") == []
+    assert mlx.progress == (2048, 8192)
+    llama = OpenAIStreamDecoder(CONTEXT, LLAMA_CPP)
     seen = {"prompt_progress": {"total": 900, "cache": 100, "processed": 300, "time_ms": 5}}
-    assert decoder.feed(sse([chunk(role="assistant", content=None) | seen], done=False)) == []
-    assert decoder.progress == (300, 900)
+    assert llama.feed(sse([chunk(role="assistant", content=None) | seen], done=False)) == []
+    assert llama.progress == (300, 900)
 
 
 # --- rule 24: reasoning
@@ -445,7 +446,8 @@ def test_prefill_progress_of_mlx_lm_and_llama_cpp() -> None:
 REASONING = {
     "DeepSeek, vLLM, LM Studio": [chunk(reasoning_content="think "), chunk(reasoning_content="more")],
     "mlx-lm, Ollama": [chunk(reasoning="think "), chunk(reasoning="more")],
-    "both names": [chunk(reasoning="think ", reasoning_content="think "), chunk(reasoning="more", reasoning_content="more")],
+    "both names": [chunk(reasoning="think ", reasoning_content="think "),
+                   chunk(reasoning="more", reasoning_content="more")],
     "OpenRouter": [chunk(reasoning="think more",
                          reasoning_details=[{"type": "reasoning.text", "text": "think more"}])],
     "details only": [chunk(reasoning_details=[{"type": "reasoning.text", "text": "think more"},
@@ -548,8 +550,6 @@ def completion(**message: Any) -> dict[str, Any]:
 
 
 def test_a_completion_as_one_json_body_is_read_as_a_reply() -> None:
-    import orjson
-
     call = {"id": "c", "type": "function", "function": {"name": "Bash", "arguments": LS}}
     reply = decode(b"\r\n " + orjson.dumps(completion(content="Look.", reasoning="hm", tool_calls=[call])))
     assert kinds(reply) == ["thinking", "text", "tool_use"]
@@ -562,8 +562,6 @@ def test_a_completion_as_one_json_body_is_read_as_a_reply() -> None:
 def test_null_content_and_unopened_reasoning_in_a_completion() -> None:
     decoder = OpenAIStreamDecoder(CONTEXT, MLX_LM)
     assert decoder.decode_completion(completion(content=None))[-1].type == "message_stop"
-    import orjson
-
     reply = decode(orjson.dumps(completion(content="hm\n</think>\n\nYes.")))
     assert (reply.thinking, reply.text) == ("hm\n", "Yes.")
 
