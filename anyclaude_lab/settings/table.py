@@ -231,6 +231,14 @@ GENERAL = (
         )
     ),
     Setting(
+        "ANYCLAUDE_CLAUDE_PATH",
+        Text("the path of a program"),
+        "The Claude Code to start.",
+        unset="`claude` on the PATH, or where its installers put it",
+        env=("ANYCLAUDE_CLAUDE_PATH",),
+        in_file=False,  # a project's file must not choose a program to run
+    ),
+    Setting(
         "ANYCLAUDE_SKIP_SETUP_CHECK",
         Kind(),
         "Skipped a check at every start.",

@@ -121,10 +121,11 @@ def test_the_stronger_source_wins(row: Setting, here: Given) -> None:
         found = load(flags, environ, cwd=here.cwd, home=here.home).resolved.values[row.key]
         return found.value, found.origin
 
-    at_home = here.file(nested(row.key, weak), here.home)
-    assert value_and_origin({}, {}) == (row.kind.read(weak), f"file {at_home}")
-    in_folder = here.file(nested(row.key, strong))
-    assert value_and_origin({}, {}) == (row.kind.read(strong), f"file {in_folder}")
+    if row.in_file:
+        at_home = here.file(nested(row.key, weak), here.home)
+        assert value_and_origin({}, {}) == (row.kind.read(weak), f"file {at_home}")
+        in_folder = here.file(nested(row.key, strong))
+        assert value_and_origin({}, {}) == (row.kind.read(strong), f"file {in_folder}")
     for variable in (*row.env, *row.old_env):
         assert value_and_origin({variable: as_text(weak)}, {}) == (row.kind.read(weak), f"environment {variable}")
     if row.flag:

@@ -1,0 +1,281 @@
+"""`--check-setup`: what is found on this machine, what is missing, what would get in the way. Nothing is started."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib import metadata
+from pathlib import Path
+
+from anyclaude_lab import __version__
+from anyclaude_lab.errors import AnyclaudeError, SettingsError
+from anyclaude_lab.settings import PREFERRED_PORT, Settings
+from anyclaude_lab.settings.kinds import without_credentials
+
+READY, NOT_READY = 0, 4
+HEALTH_S = 10.0
+VERSION_S = 20.0
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+class Level(Enum):
+    """How much a finding matters; a failure is what the chosen mode cannot work with."""
+
+    FINE = "ok"
+    NOTE = "note"
+    WARNING = "warn"
+    FAILURE = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    level: Level
+    about: str
+    sentence: str
+
+
+async def check_setup(settings: Settings, environ: Mapping[str, str], *, cwd: Path, home: Path) -> int:
+    """Print every finding; returns 0 when the mode can work, 4 when something it needs is missing."""
+    findings = await find(settings, environ, cwd=cwd, home=home)
+    print(f"anyclaude {__version__}, mode {settings.mode} ({settings.origins.get('backend', 'default')})")
+    for finding in findings:
+        print(f"{finding.level.value:<5} {finding.about:<13} {finding.sentence}")
+    failures = sum(finding.level is Level.FAILURE for finding in findings)
+    print("Ready." if not failures else f"Not ready: {failures} of the lines above must be mended.")
+    return NOT_READY if failures else READY
+
+
+async def find(settings: Settings, environ: Mapping[str, str], *, cwd: Path, home: Path) -> list[Finding]:
+    """Everything there is to say, in the order in which one would mend it."""
+    backend, servers, claude = await asyncio.gather(
+        check_backend(settings, home=home), running_servers(), check_claude(settings, environ)
+    )
+    return [
+        Finding(Level.FINE, "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        check_engine(settings),
+        *backend,
+        *servers,
+        check_port(settings),
+        claude,
+        *overriding_entries(our_variables(settings), claude_settings_files(environ, cwd=cwd, home=home)),
+        *check_proxies(settings, environ),
+    ]
+
+
+def check_engine(settings: Settings) -> Finding:
+    """Whether mlx-lm is there, and whether it is needed."""
+    needed = settings.mode == "local" and settings.local.source != "url"
+    try:
+        return Finding(Level.FINE, "engine", f"mlx-lm {metadata.version('mlx-lm')}")
+    except metadata.PackageNotFoundError:
+        if not needed:
+            return Finding(Level.NOTE, "engine", "mlx-lm is not installed, and not needed here")
+        sentence = "mlx-lm is not installed, so no model can be run here: set LOCAL_URL to a server that runs one"
+        return Finding(Level.FAILURE, "engine", sentence)
+
+
+async def check_backend(settings: Settings, *, home: Path) -> list[Finding]:
+    """Whether the parts of the mode fit together and its backend answers. A server of ours is not started for it."""
+    from anyclaude_lab.compose import composed
+
+    try:
+        if settings.mode == "local" and settings.local.source != "url":
+            return [_check_model(settings)]
+        async with asyncio.timeout(HEALTH_S), composed(settings, state_folder=home / ".anyclaude") as parts:
+            complaint = await parts.variant.backend.health()
+    except AnyclaudeError as error:
+        complaint = error.message
+    except TimeoutError:
+        complaint = f"no answer within {HEALTH_S:g} s"
+    if complaint is not None:
+        return [Finding(Level.FAILURE, "backend", complaint)]
+    findings = [Finding(Level.FINE, "backend", _described(settings))]
+    if settings.mode == "claude" and settings.claude.api_key is None:
+        findings.append(Finding(Level.NOTE, "key", "ANTHROPIC_API_KEY is not set; Claude Code's own login is used"))
+    return findings
+
+
+def _check_model(settings: Settings) -> Finding:
+    """Whether a server could be started. Raises `SettingsError` where not."""
+    from anyclaude_lab.engine.mlx_server import mlx_lm_server
+
+    if settings.local.model_path is None:
+        sentence = "nothing is configured: the small demonstration model answers (LOCAL_URL or --model name a real one)"
+        return Finding(Level.FINE, "backend", sentence)
+    mlx_lm_server(settings.local.model_path)
+    return Finding(Level.FINE, "backend", f"a server is started for {settings.local.model_path} when it is needed")
+
+
+def _described(settings: Settings) -> str:
+    if settings.mode == "mlx-cluster":
+        return f"answers: {len(settings.cluster.nodes)} nodes configured"
+    url = {
+        "local": settings.local.base_url,
+        "openrouter": settings.openrouter.base_url,
+        "claude": settings.claude.base_url,
+    }[settings.mode]
+    return f"answers at {without_credentials(url or '')}" + (f", model {settings.model}" if settings.model else "")
+
+
+async def running_servers() -> list[Finding]:
+    """The model servers that run on this machine, with the address to set."""
+    from anyclaude_lab.backends.probe import find_running
+
+    found = await find_running()
+    if not found:
+        return [Finding(Level.NOTE, "servers", "no model server was found on the usual ports of this machine")]
+    return [
+        Finding(
+            Level.NOTE,
+            "servers",
+            f"{server.label} runs here: LOCAL_URL={server.url}"
+            + (f" (models: {', '.join(server.models[:3])}{', ...' if len(server.models) > 3 else ''})")
+            * bool(server.models),
+        )
+        for server in found
+    ]
+
+
+def check_port(settings: Settings) -> Finding:
+    """Whether the proxy can listen where it should."""
+    port = PREFERRED_PORT if settings.port is None else settings.port
+    where = f"{settings.host}:{port}"
+    try:
+        address = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address[4][:2], family=address[0]):
+            return Finding(Level.FINE, "port", f"{where} is free" if port else "a free one is taken")
+    except socket.gaierror:
+        return Finding(Level.FAILURE, "port", f"{settings.host} is no address of this machine")
+    except OSError as error:
+        if settings.port is None:
+            return Finding(Level.NOTE, "port", f"{where} is taken, so a free one will be")
+        reason = (error.strerror or str(error)).lower()
+        return Finding(Level.FAILURE, "port", f"{where} cannot be listened on ({reason}): choose another --port")
+
+
+async def check_claude(settings: Settings, environ: Mapping[str, str]) -> Finding:
+    """Whether Claude Code is there, and which release."""
+    from anyclaude_lab.proxy.launcher import find_claude
+
+    try:
+        program = str(find_claude(environ))
+    except SettingsError as error:
+        return Finding(Level.NOTE if settings.proxy_only else Level.FAILURE, "claude", error.message)
+    version = await _version(program, environ)
+    if version is None:
+        return Finding(Level.WARNING, "claude", f"{program} is there but does not tell its version")
+    return Finding(Level.FINE, "claude", f"{version}, {program}")
+
+
+async def _version(program: str, environ: Mapping[str, str]) -> str | None:
+    process = None
+    try:
+        async with asyncio.timeout(VERSION_S):
+            process = await asyncio.create_subprocess_exec(
+                program,
+                "--version",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=dict(environ),
+            )
+            output, _ = await process.communicate()
+    except (OSError, TimeoutError):
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+        return None
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[0] if process.returncode == 0 and lines else None
+
+
+def claude_settings_files(environ: Mapping[str, str], *, cwd: Path, home: Path) -> list[Path]:
+    """Claude Code's settings files, the strongest first. Sources: code.claude.com/docs/en/settings, and 2.1.330 itself:
+    of the folders above the current one, only the repository's settings.local.json is read.
+    """
+    managed = managed_folder(sys.platform, environ)
+    user = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
+    repository = next((folder for folder in (cwd, *cwd.parents) if (folder / ".git").exists()), cwd)
+    files = [
+        *sorted((managed / "managed-settings.d").glob("*.json"), reverse=True),
+        managed / "managed-settings.json",
+        cwd / ".claude" / "settings.local.json",
+        repository / ".claude" / "settings.local.json",
+        cwd / ".claude" / "settings.json",
+        user / "settings.json",
+    ]
+    return list(dict.fromkeys(files))
+
+
+def managed_folder(system: str, environ: Mapping[str, str]) -> Path:
+    """Where an organisation puts its settings. `system` is a `sys.platform`."""
+    if system == "darwin":
+        return Path("/Library/Application Support/ClaudeCode")
+    if system == "win32":
+        return Path(environ.get("PROGRAMFILES") or r"C:\Program Files") / "ClaudeCode"
+    return Path("/etc/claude-code")
+
+
+def our_variables(settings: Settings) -> dict[str, str | None]:
+    """What Claude Code is started with in this mode, None for what is taken out or would lead past the proxy."""
+    from anyclaude_lab.proxy.client_environment import DETOURS, client_environment, client_model_id
+
+    environment = client_environment(
+        settings, "", window_tokens=None, model_id=client_model_id(settings.model), user_env={}
+    )
+    return {**dict.fromkeys((*environment.unset, *DETOURS)), **environment.set}
+
+
+def overriding_entries(ours: Mapping[str, str | None], files: Iterable[Path]) -> list[Finding]:
+    """`env` entries of Claude Code's settings files that beat the variables we start it with, each one by name.
+
+    `ours`: name to value, None for a variable that we take out. An entry with our own value does no harm.
+    """
+    from anyclaude_lab.proxy.client_environment import DETOURS
+
+    findings = []
+    for path in files:
+        if not path.is_file():
+            continue
+        try:
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError):
+            findings.append(Finding(Level.WARNING, "overridden", f"{path} cannot be read as JSON"))
+            continue
+        entries = content.get("env") if isinstance(content, dict) else None
+        for name, value in entries.items() if isinstance(entries, dict) else ():
+            if name not in ours or ours[name] == value or (name.upper() == "NO_PROXY" and _exempts_loopback(value)):
+                continue
+            bypassed = name == "ANTHROPIC_BASE_URL" or name in DETOURS
+            why = "Claude Code will not talk to this proxy" if bypassed else "it beats what anyclaude sets"
+            level = Level.FAILURE if bypassed else Level.WARNING
+            findings.append(Finding(level, "overridden", f"{path} sets {name} in its env: {why}; take it out there"))
+    return findings
+
+
+def _exempts_loopback(no_proxy: object) -> bool:
+    exempt = {host.strip() for host in str(no_proxy).split(",")}
+    return "*" in exempt or {"127.0.0.1", "localhost"} <= exempt
+
+
+def check_proxies(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+    """An HTTP proxy that Claude Code would send even this machine's traffic through."""
+    names = [name for upper in PROXY_VARIABLES for name in (upper, upper.lower()) if environ.get(name)]
+    if not names:
+        return []
+    if _exempts_loopback(f"{environ.get('NO_PROXY', '')},{environ.get('no_proxy', '')}"):
+        return [Finding(Level.FINE, "proxy", f"{', '.join(names)} set, this machine is exempt")]
+    if not settings.proxy_only:
+        return [
+            Finding(Level.NOTE, "proxy", f"{', '.join(names)} set; Claude Code is started with this machine exempt")
+        ]
+    sentence = f"{', '.join(names)} set: start Claude Code with NO_PROXY=127.0.0.1,localhost,::1"
+    return [Finding(Level.WARNING, "proxy", sentence)]
