@@ -124,7 +124,7 @@ async def _backend(settings: Settings, state_folder: Path, stack: AsyncExitStack
             OpenAIBackend(node.id, node.url, model=settings.model, small_model=settings.small_model, budgets=budgets)
             for node in settings.cluster.nodes
         ]
-        return ClusterBackend(nodes)
+        return ClusterBackend(nodes, retry_s=settings.cluster.health_interval_s)
     if settings.local.source == "url":
         return OpenAIBackend(
             "local",
