@@ -285,6 +285,12 @@ def test_an_enabled_block_chooses_the_mode_where_nothing_names_a_backend(here: G
     assert here.settings({"MLX_CLUSTER_ENABLED": "true"}).mode == "mlx-cluster"
 
 
+def test_beside_a_named_backend_other_blocks_may_be_enabled(here: Given) -> None:
+    here.file({"backend": "local", "backends": {"openrouter": {"enabled": True}}})
+    assert here.settings().mode == "local"
+    assert here.settings({"MLX_CLUSTER_ENABLED": "true"}).mode == "mlx-cluster"
+
+
 def test_a_block_that_is_switched_off_cannot_be_chosen_beside_it(here: Given) -> None:
     path = here.file({"backend": "openrouter", "backends": {"openrouter": {"enabled": False}}})
     sentence = here.refusal()
