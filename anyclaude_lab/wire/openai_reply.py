@@ -80,14 +80,17 @@ class ReplyAssembler:
 
     def text(self, text: str) -> None:
         """A piece of what the model wrote."""
+        if not text:
+            return
         self._text_since_flush = True
+        if self.splitter.passes(text):
+            self._answer(text)
+            return
         for is_reasoning, piece in self.splitter.feed(text):
             if is_reasoning:
                 self._put(True, piece)
-            elif self._parser is None:
-                self._put(False, self._filter.feed(piece))
             else:
-                self._pieces(self._parser.feed(piece))
+                self._answer(piece)
 
     def reasoning(self, text: str) -> None:
         """A piece of reasoning that the server told apart itself."""
@@ -112,10 +115,10 @@ class ReplyAssembler:
             return
         self._text_since_flush = False
         for is_reasoning, piece in self.splitter.close():
-            if is_reasoning or self._parser is None:
-                self._put(is_reasoning, piece if is_reasoning else self._filter.feed(piece))
+            if is_reasoning:
+                self._put(True, piece)
             else:
-                self._pieces(self._parser.feed(piece))
+                self._answer(piece)
         if self._parser is not None and self._context.parser is not None:
             self._pieces(self._parser.close())
             self._parser = self._context.parser(self._offered)
@@ -138,6 +141,12 @@ class ReplyAssembler:
                 self.blocks.arguments(half.arguments)
             self.blocks.close()
             self._advance()
+
+    def _answer(self, text: str) -> None:
+        if self._parser is None:
+            self._put(False, self._filter.feed(text))
+        else:
+            self._pieces(self._parser.feed(text))
 
     def _pieces(self, pieces: list[Piece]) -> None:
         for piece in pieces:

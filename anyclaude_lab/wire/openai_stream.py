@@ -161,13 +161,11 @@ class OpenAIStreamDecoder:
             if item.comment is not None:
                 self.progress = progress_in(item.comment) or self.progress
             data = item.data
-            if not data:
-                continue
-            if data.strip() == b"[DONE]":
+            if data and data[:1] != b"{" and data.strip() == b"[DONE]":
                 events += self._done()
-            elif (chunk := _loads(data)) is not None:
+            elif data and (chunk := _loads(data)) is not None:
                 events += self._chunk(chunk)
-            if self._over:
+            if self.ending is not Ending.OPEN:
                 break
         return events
 
@@ -195,13 +193,23 @@ class OpenAIStreamDecoder:
         return BackendFailed(f"{self._dialect.label} failed in the middle of its reply: {reason}.")
 
     def _choice(self, choice: JsonObject, delta: JsonObject) -> None:
-        self._reply.reasoning(_reasoning(delta))
         content = delta.get("content")
-        if content:
-            if not isinstance(content, str):
-                thoughts, content = _typed_parts(content)
-                self._reply.reasoning(thoughts)
+        if len(delta) > 1 or content is None:  # a piece of text alone is the hot path
+            self._reply.reasoning(_reasoning(delta))
+        if isinstance(content, str):
             self._reply.text(content)
+        elif content:
+            thoughts, text = _typed_parts(content)
+            self._reply.reasoning(thoughts)
+            self._reply.text(text)
+        if len(delta) > 1 or content is None:
+            self._more(delta)
+        if choice.get("finish_reason"):
+            self._finished, self._finish = True, str(choice["finish_reason"])
+            self._note_stop_sequence(choice)
+
+    def _more(self, delta: JsonObject) -> None:
+        """What a delta can bring besides content and reasoning."""
         if delta.get("refusal"):
             self._reply.text(str(delta["refusal"]))
         for call in delta.get("tool_calls") or ():
@@ -209,9 +217,6 @@ class OpenAIStreamDecoder:
                 self._reply.call_piece(call)
         if delta.get("function_call"):  # the field's older name, still in use
             self._reply.call_piece({"index": 0, "function": delta["function_call"]})
-        if choice.get("finish_reason"):
-            self._finished, self._finish = True, str(choice["finish_reason"])
-            self._note_stop_sequence(choice)
 
     def _note_stop_sequence(self, choice: JsonObject) -> None:
         # quirk(vLLM, SGLang): the sequence that matched is told as stop_reason or matched_stop; others tell nothing.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
 
 # Control tokens of common chat templates that servers let through; families add their own.
 SPECIAL_TOKENS = (
@@ -19,18 +21,27 @@ SPECIAL_TOKENS = (
 
 _REASONING_TAGS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 _LONGEST_FENCE = 64
+_LONGEST_BLANK = 4096
 _BARE_CLOSING = "</think>"  # the template opened the block, the model only closes it
 
 
-def held_suffix(text: str, markers: Iterable[str]) -> int:
-    """Length of the longest end of `text` that is a proper beginning of one of the markers."""
-    longest = 0
-    for marker in markers:
-        for size in range(min(len(marker) - 1, len(text)), longest, -1):
-            if text.endswith(marker[:size]):
-                longest = size
-                break
-    return longest
+class _Beginnings:
+    """The proper beginnings of some markers."""
+
+    def __init__(self, markers: Iterable[str]) -> None:
+        self._all = frozenset(marker[:size] for marker in markers for size in range(1, len(marker)))
+        self._sizes = range(max(map(len, self._all), default=0), 0, -1)
+
+    def at_end(self, text: str) -> int:
+        """Length of the longest one that ends `text`."""
+        for size in self._sizes:
+            if (end := text[-size:]) in self._all:
+                return len(end)
+        return 0
+
+
+_CLOSING_BEGUN = {closing: _Beginnings([closing]) for _, closing in _REASONING_TAGS}
+_BARE_CLOSING_BEGUN = _Beginnings(["\n" + _BARE_CLOSING])
 
 
 class _Mode(Enum):
@@ -50,11 +61,15 @@ class ReasoningSplitter:
         self._line_start = True  # the answer so far ends with a line break
         self._held = ""
 
+    def passes(self, text: str) -> bool:
+        """Whether all of `text` is answer, as nearly every piece is; then it need not be fed."""
+        if self._mode is not _Mode.ANSWER or self._held or ("<" in text and self._bare_possible):
+            return False
+        self._line_start = text[-1:] == "\n"
+        return True
+
     def feed(self, text: str) -> list[tuple[bool, str]]:
         """Pieces in order: (is reasoning, text)."""
-        if self._mode is _Mode.ANSWER and not self._held and ("<" not in text or not self._bare_possible):
-            self._line_start = text.endswith("\n") if text else self._line_start
-            return [(False, text)]
         pieces: list[tuple[bool, str]] = []
         rest: str | None = self._held + text
         self._held = ""
@@ -80,7 +95,7 @@ class ReasoningSplitter:
                 self._mode, self._closing, self._bare_possible = _Mode.REASONING, closing, False
                 return (False, ""), begun[len(opening) :]
         possible = [tag for pair in _REASONING_TAGS for tag in pair[:1]] + [_BARE_CLOSING] * self._bare_possible
-        if not begun or any(tag.startswith(begun) for tag in possible):
+        if (not begun and len(text) < _LONGEST_BLANK) or (begun and any(tag.startswith(begun) for tag in possible)):
             self._held = text
             return (False, ""), None
         self._mode, self._line_start = _Mode.ANSWER, True
@@ -91,7 +106,7 @@ class ReasoningSplitter:
         if at >= 0:
             self._mode = _Mode.START
             return (True, text[:at]), text[at + len(self._closing) :]
-        keep = held_suffix(text, (self._closing,))
+        keep = _CLOSING_BEGUN[self._closing].at_end(text)
         self._held = text[len(text) - keep :] if keep else ""
         return (True, text[: len(text) - keep]), None
 
@@ -106,7 +121,7 @@ class ReasoningSplitter:
         if self._line_start and _BARE_CLOSING.startswith(text):
             self._held = text
             return (False, ""), None
-        keep = held_suffix(text, ("\n" + _BARE_CLOSING,))
+        keep = _BARE_CLOSING_BEGUN.at_end(text)
         if keep > 1:  # a line break alone need not wait: the next piece knows that a line begins
             self._held = text[len(text) - keep + 1 :]
             text = text[: len(text) - keep + 1]
@@ -118,21 +133,33 @@ class ReasoningSplitter:
         return (False, text)
 
 
+class _TokenReader(NamedTuple):
+    starts: re.Pattern[str]  # what no text without a token or code contains
+    marks: re.Pattern[str]
+    beginnings: _Beginnings
+
+
+@lru_cache(maxsize=64)
+def _token_reader(tokens: tuple[str, ...]) -> _TokenReader:
+    starts = "".join(re.escape(char) for char in sorted({token[0] for token in tokens}))
+    marks = "|".join([*map(re.escape, tokens), "`+", "\n"])
+    return _TokenReader(re.compile(f"[`{starts}]"), re.compile(marks), _Beginnings(tokens))
+
+
 class TokenFilter:
     """Takes special tokens out of text, but not out of code: what the user asked to see stays."""
 
     def __init__(self, tokens: Iterable[str] = SPECIAL_TOKENS) -> None:
-        self._tokens = tuple(sorted(set(tokens), key=len, reverse=True))
-        self._starts = tuple({token[0] for token in self._tokens})
-        self._marks = re.compile("|".join([*map(re.escape, self._tokens), "`+", "\n"]))
+        self._reader = _token_reader(tuple(sorted(set(tokens), key=len, reverse=True)))
         self._held = ""
         self._fence = 0  # length of the run of backticks that opened the code we are in; 0 outside
 
     def feed(self, text: str) -> str:
-        if not self._held and not self._fence and "`" not in text and not any(c in text for c in self._starts):
+        reader = self._reader
+        if not self._held and not self._fence and reader.starts.search(text) is None:
             return text
         text = self._held + text
-        keep = held_suffix(text, self._tokens)
+        keep = reader.beginnings.at_end(text)
         keep = max(keep, min(len(text) - len(text.rstrip("`")), _LONGEST_FENCE))
         self._held = text[len(text) - keep :] if keep else ""
         return self._filtered(text[: len(text) - keep])
@@ -146,7 +173,7 @@ class TokenFilter:
     def _filtered(self, text: str) -> str:
         kept: list[str] = []
         last = 0
-        for match in self._marks.finditer(text):
+        for match in self._reader.marks.finditer(text):
             mark = match[0]
             if mark[0] == "`":
                 self._fence = len(mark) if not self._fence else 0 if len(mark) == self._fence else self._fence
