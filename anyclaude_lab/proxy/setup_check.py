@@ -247,7 +247,7 @@ def overriding_entries(ours: Mapping[str, str | None], files: Iterable[Path]) ->
             continue
         try:
             content = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             findings.append(Finding(Level.WARNING, "overridden", f"{path} cannot be read as JSON"))
             continue
         entries = content.get("env") if isinstance(content, dict) else None

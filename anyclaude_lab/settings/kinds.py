@@ -296,9 +296,10 @@ class Nodes(Kind):
 
     def read_text(self, text: str) -> tuple[NodeSettings, ...]:
         try:
-            return self.read(json.loads(text))
-        except json.JSONDecodeError:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
             raise Refused("It is not JSON.") from None
+        return self.read(value)
 
     def show(self, value: Any) -> str:
         return json.dumps([{"id": node.id, "url": without_credentials(node.url)} for node in value or ()])

@@ -108,6 +108,8 @@ def file_layer(path: Path, rank: Rank) -> Layer:
         raise SettingsError(f"{path} cannot be read: it is not UTF-8.") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise SettingsError(f"{path} cannot be read: it holds a number or a nesting beyond all bounds.") from None
     if not isinstance(data, dict):
         raise SettingsError(f"{path} holds {_short(data)}; allowed is a JSON object.")
     layer = Layer(rank, path.parent)
@@ -121,9 +123,8 @@ def _read_object(layer: Layer, path: Path, data: dict[str, Any], prefix: str, sp
     """Every key of `data`: `prefix` stands before it in the table, `spelled_prefix` in the file."""
     for name, found in data.items():
         key, spelled = prefix + name, spelled_prefix + name
-        if found is None or name.startswith(
-            ("//", "$")
-        ):  # JSON knows no comments: anyclaude-local's files use such keys
+        # JSON knows no comments: anyclaude-local's files use such keys.
+        if found is None or name.startswith(("//", "$")):
             continue
         if prefix == "backends." and name in LEGACY_BLOCKS:
             continue

@@ -393,6 +393,8 @@ def test_of_several_old_blocks_the_named_one_is_used(here: Given) -> None:
         ([], ["[]", "JSON object"]),
         ('{"port": 1,\n  "host" "x"}', ["not JSON", "line 2, column 10"]),
         ("", ["not JSON", "line 1"]),
+        ("[" * 100_000, ["cannot be read"]),
+        ('{"port": ' + "9" * 5000 + "}", ["cannot be read"]),
     ],
 )
 def test_a_wrong_file_is_refused_with_place_found_and_allowed(here: Given, content: object, parts: list[str]) -> None:
