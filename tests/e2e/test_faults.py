@@ -38,14 +38,16 @@ def streamed_alone(proxy: Proxy) -> bool:
     return all(json.loads(p.request_body).get("stream") for p in proxy.messages)
 
 
-@pytest.mark.parametrize("step", [0, 3], ids=["first call", "final text"])
-@pytest.mark.parametrize("cut", CUTS)
+FIRST_CALL, FINAL_TEXT = 0, 3
+
+
+@pytest.mark.parametrize(
+    ("cut", "step"),
+    [(cut, FIRST_CALL) for cut in CUTS] + [(cut, FINAL_TEXT) for cut in CUTS if "call" not in cut],
+)
 @pytest.mark.parametrize("name", ["openai", "mlx-lm"])
 def test_a_cut_stream_is_asked_for_again(name: str, cut: str, step: int, place: Place, start_proxy: StartProxy) -> None:
-    fault = CUTS[cut]
-    if fault.at == "tool" and step == 3:
-        pytest.skip("the final text holds no call")
-    session = StumblingSession(place.project, mishaps=[fault], at=step)
+    session = StumblingSession(place.project, mishaps=[CUTS[cut]], at=step)
     with running(backend(name, session)) as server:
         proxy = start_proxy(server)
         result = headless(LATEST, PROMPT, place=place, base_url=proxy.url, args=FOREIGN_MODEL, timeout=PATIENCE_S)
@@ -55,8 +57,10 @@ def test_a_cut_stream_is_asked_for_again(name: str, cut: str, step: int, place: 
     assert server.violations == []
 
 
+# 1.0.100, and sometimes 2.0.30, take a text block that is complete for the whole answer when the call after it is cut:
+# straight from the real service it is the same. So the older releases are asked only what they can do.
 @pytest.mark.parametrize("version", RELEASES)
-@pytest.mark.parametrize("cut", ["cut in text", "cut in a call"])
+@pytest.mark.parametrize("cut", ["cut before content", "cut in text", "end in text"])
 def test_every_release_recovers_from_a_cut(version: str, cut: str, place: Place, start_proxy: StartProxy) -> None:
     session = StumblingSession(place.project, mishaps=[CUTS[cut]])
     with running(backend("openai", session)) as server:
