@@ -146,6 +146,12 @@ HERMES = [
     calls("behind a closed fence", f"```py\nx\n```\n{hermes(LS_JSON)}", "```py\nx\n```\n", LS),
     calls("backticks inside a line open nothing", f"a ``` b\n{hermes(LS_JSON)}", "a ``` b\n", LS),
     text("a call in the arguments of an unknown one", hermes(NOPE_QUOTING)),
+    text(
+        "a call of another format in the arguments of an unknown one",
+        hermes('{"name": "Nope", "arguments": {"x": "<function=List></function>"}}'),
+    ),
+    text("no closing tag, a bracket too many", f"<tool_call>{LS_JSON}}} and so on."),
+    text("no closing tag, a comma", f"<tool_call>{LS_JSON}, and so on."),
     text("nothing but space", " \n\n "),
 ]
 
@@ -276,6 +282,7 @@ FENCED = [
     calls("tagged", f"```xml\n{hermes(LS_JSON, tag='tools')}\n```", LS),
     calls("tagged, Qwen3-Coder", f"```xml\n{qwen('Bash', command='ls -la')}\n```", LS),
     text("in the middle of an explanation", f"So:\n```json\n{LS_JSON}\n```\nThat is how."),
+    text("a second fence that is none", f"```json\n{LS_JSON}\n```\n`{LS_JSON}`"),
     text("not closed", f"```json\n{LS_JSON}\n"),
     text("another language", f"```python\n{LS_JSON}\n```"),
     text("another JSON", '```json\n{"name": "Bash", "version": 1}\n```'),

@@ -125,6 +125,13 @@ class TestPromptness:
         assert parser.feed('{"answer"') == [TextPiece('{"answer"')]
         assert parser.feed(": 42, ") == [TextPiece(": 42, ")]
 
+    def test_other_json_that_begins_with_a_name_is_released_at_the_name(self) -> None:
+        parser = auto_parser(OFFERED)
+        assert parser.feed('```json\n{"name": "my-package", ') == [TextPiece('```json\n{"name": "my-package", ')]
+
+    def test_without_tools_nothing_is_held(self) -> None:
+        assert auto_parser({}).feed('<tool_call>{"name": "') == [TextPiece('<tool_call>{"name": "')]
+
     def test_a_code_block_is_released_at_its_language(self) -> None:
         parser = auto_parser(OFFERED)
         assert parser.feed("```python\n") == [TextPiece("```python\n")]

@@ -47,6 +47,7 @@ def test_two_headers() -> None:
         f"The first line of a request is:\n{BILLING}",
         "x-anthropic-billing-header: is the name of a line that some clients send.",
         f"`{BILLING}` stands first.",
+        "x-anthropic-billing-header: none",
         f"{BILLING} You help.",
     ],
 )
