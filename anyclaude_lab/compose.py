@@ -13,6 +13,7 @@ from anyclaude_lab.backends.breaker import Breaker, GatedBackend
 from anyclaude_lab.backends.claude import ClaudeBackend
 from anyclaude_lab.backends.cluster import ClusterBackend
 from anyclaude_lab.backends.http import Budgets
+from anyclaude_lab.backends.model_folder import trained_window_tokens
 from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.backends.openrouter import OpenRouterBackend
 from anyclaude_lab.backends.search import Brave, SearchService, SearXNG, Tavily
@@ -57,13 +58,12 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
             )
             backend = GatedBackend(backend, breaker, time.monotonic)
         folder = _model_folder(settings)
-        is_embedded = settings.mode == "local" and settings.local.source == "embedded"
         variant = Variant(
             name=settings.mode,
             backend=backend,
             plan=plan(settings),
             counter=PromptCounter(backend, FolderFiles(folder) if folder else None),
-            window_tokens=settings.context_tokens or (EMBEDDED_WINDOW_TOKENS if is_embedded else None),
+            window_tokens=settings.context_tokens or _known_window(settings),
         )
         yield Composition(variant, breaker)
 
@@ -163,6 +163,15 @@ def _model_folder(settings: Settings) -> Path | None:
         return embedded.folder()
     folder = Path(settings.local.model_path or "")
     return folder if folder.is_dir() else None
+
+
+def _known_window(settings: Settings) -> int | None:
+    """The window in tokens where the model is ours to start; None where its server is to be asked."""
+    if settings.mode != "local" or settings.local.source == "url":
+        return None
+    if settings.local.source == "embedded":
+        return EMBEDDED_WINDOW_TOKENS
+    return trained_window_tokens(settings.local.model_path or "")
 
 
 def _reveal(secret: Secret | None) -> str | None:

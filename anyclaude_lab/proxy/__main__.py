@@ -13,7 +13,7 @@ from pathlib import Path
 from anyclaude_lab import __version__
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
-from anyclaude_lab.settings import Settings, load_settings
+from anyclaude_lab.settings import PREFERRED_PORT, Settings, load_settings
 
 STATE_FOLDER = ".anyclaude"
 USAGE_ERROR, BACKEND_ERROR = 2, 4
@@ -81,6 +81,8 @@ async def serve(
         server = Server(serving)
         url = await server.start(settings.host, settings.port)
         log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
+        if settings.port is None and server.port != PREFERRED_PORT:
+            print(f"anyclaude: port {PREFERRED_PORT} is taken, using {server.port}", file=sys.stderr)
         try:
             if claude is None:
                 _announce(settings, url, model_id)
@@ -102,20 +104,13 @@ async def serve(
 
 
 def client_model(settings: Settings) -> str:
-    """The id Claude Code is told: no Claude name, so that it asks for the lean prompt and believes the window."""
+    """The id Claude Code is told for the model of these settings."""
     from anyclaude_lab.compose import EMBEDDED_NAME
+    from anyclaude_lab.proxy.client_environment import client_model_id
 
-    if settings.model:
-        backend = settings.model
-    elif settings.mode == "openrouter":
-        backend = settings.openrouter.model
-    elif settings.mode == "local" and settings.local.source == "embedded":
-        backend = EMBEDDED_NAME
-    elif settings.local.model_path:
-        backend = Path(settings.local.model_path).name
-    else:
-        backend = "model"
-    return f"anthropic-local/{backend.rsplit('/', 1)[-1]}"
+    if settings.mode == "local" and settings.local.source == "embedded":
+        return client_model_id(EMBEDDED_NAME)
+    return client_model_id(settings.model or settings.local.model_path)
 
 
 def _announce(settings: Settings, url: str, model_id: str) -> None:
