@@ -88,7 +88,7 @@ _DETERMINISTIC = re.compile(
 )
 _MODEL_MISSING = re.compile(
     r"model.{0,80}(?:not found|does not exist|not loaded)|no models? loaded|Repository ?Not ?Found|Could not locate"
-    r"|not a valid model identifier|No such file or directory|no endpoints found",
+    r"|not a valid model identifier|cached snapshot folder|No such file or directory|no endpoints found",
     re.IGNORECASE | re.DOTALL,
 )
 _UNAVAILABLE = re.compile(

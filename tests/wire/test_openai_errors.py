@@ -73,6 +73,12 @@ REFUSALS: dict[str, tuple[str, int, bytes, type[AnyclaudeError]]] = {
         b'{"error": "404 Client Error. Repository Not Found for url: https://huggingface.co/api"}',
         NotFound,
     ),
+    "mlx-lm, unknown model, offline": (
+        "mlx-lm",
+        404,
+        b'{"error": "Cannot find an appropriate cached snapshot folder for the specified revision on the local disk"}',
+        NotFound,
+    ),
     "mlx-lm, anything else": ("mlx-lm", 404, b'{"error": "[metal::malloc] Attempting to allocate"}', BackendFailed),
     "mlx-lm, wrong path": ("mlx-lm", 404, b"Not Found", NotFound),
     # ggml-org/llama.cpp tools/server/README.md: /health and every endpoint while the model is loading
