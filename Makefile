@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --no-emit-index-url pyproject.toml
 
-.PHONY: run test lint types bench e2e notebooks docs lock clean
+.PHONY: run test lint types clients bench e2e notebooks docs lock clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m anyclaude_lab.proxy --proxy-only $(ARGS)
 
-test: $(VENV)/installed-dev lint types
+test: lint types clients
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/installed-dev
@@ -17,7 +19,11 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
-e2e: $(VENV)/installed-dev
+# The releases of Claude Code that the tests drive, installed once and outside of any test's clock.
+clients: $(VENV)/installed-dev
+	$(BIN)/python -m tests.requirements
+
+e2e: clients
 	$(BIN)/python -m pytest -m "e2e or engine" $(ARGS)
 
 bench: $(VENV)/installed-dev
@@ -30,17 +36,18 @@ docs: $(VENV)/installed-dev
 	$(BIN)/python -m anyclaude_lab.settings > docs/configuration.md
 
 lock: $(VENV)/installed-dev
-	$(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --no-emit-index-url pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --no-emit-index-url --extra dev pyproject.toml -o requirements-dev.lock
+	$(LOCK) -o requirements.lock
+	$(LOCK) --extra dev -o requirements-dev.lock
 
+# Each marker is made last, so that an interrupted installation is continued by the next command.
 $(VENV)/installed: requirements.lock pyproject.toml
-	@$(PYTHON) .ci/venv.py $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(PYTHON) .ci/venv.py $(VENV) $(MAKECMDGOALS)
+	$(PIP) -r requirements.lock
+	$(PIP) --no-deps -e .
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(PIP) -r requirements-dev.lock
 	@touch $@
 
 clean:

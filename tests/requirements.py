@@ -11,7 +11,9 @@ import importlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,30 +41,37 @@ def clients_folder() -> Path:
 
 def require_claude(version: str) -> Path:
     """The `claude` program of that release, installed from npm on first use; parallel tests install it once."""
+    return _claude(version) or missing(f"Claude Code {version}, which npm installs")
+
+
+@cache  # a failed installation is not tried again by the next test
+def _claude(version: str) -> Path | None:
     folder = clients_folder() / version
     program = folder / "node_modules" / ".bin" / "claude"
-    if program.exists():
-        return program
     npm = shutil.which("npm")
-    if npm is None:
-        missing("npm, which installs Claude Code")
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock"), timeout=INSTALL_DEADLINE_S):
-        if not program.exists():
-            _install(npm, version, folder)
-    if not program.exists():
-        missing(f"Claude Code {version}: npm could not install it into {folder}")
-    return program
+    if not program.exists() and npm is not None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f"{version}.lock", timeout=INSTALL_DEADLINE_S):
+            if not program.exists():
+                _install(npm, version, folder)
+    return program if program.exists() else None
 
 
 def _install(npm: str, version: str, folder: Path) -> None:
     package = f"@anthropic-ai/claude-code@{version}"
-    # Installed beside and moved into place, so that an interrupted install never looks complete.
+    # Installed beside and renamed into place: the folder is there whole or not at all.
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        command = [npm, "install", "--prefix", scratch, "--no-audit", "--no-fund", "--loglevel=error", package]
-        done = subprocess.run(command, env=SHELL_ENVIRONMENT, capture_output=True, timeout=INSTALL_DEADLINE_S)
-        if done.returncode == 0:
-            shutil.copytree(scratch, folder, symlinks=True, dirs_exist_ok=True)
+        beside = Path(scratch, version)
+        command = [npm, "install", "--prefix", str(beside), "--no-audit", "--no-fund", "--loglevel=error", package]
+        try:
+            done = subprocess.run(command, env=SHELL_ENVIRONMENT, capture_output=True, timeout=INSTALL_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            return
+        if done.returncode != 0:
+            print(done.stderr.decode(errors="replace"), file=sys.stderr)
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
 
 
 def require_tmux() -> Path:
@@ -87,3 +96,16 @@ def _program(names: tuple[str, ...], what: str) -> Path:
         if found := shutil.which(name):
             return Path(found)
     missing(what)
+
+
+def install_clients() -> None:
+    """Install every release that the tests drive, before any test's clock runs."""
+    from tests.e2e.claude_code import RELEASES
+
+    for version in RELEASES:
+        if _claude(version) is None:
+            print(f"Claude Code {version} could not be installed; its tests skip, or fail with REQUIRE_ALL=1")
+
+
+if __name__ == "__main__":
+    install_clients()
