@@ -64,6 +64,19 @@ class NotFound(AnyclaudeError):
     status, type, retryable = 404, "not_found_error", False
 
 
+class WrongMethod(AnyclaudeError):
+    """405: the path is known, the method is not."""
+
+    status, type, retryable = 405, "invalid_request_error", False
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+    def headers(self) -> dict[str, str]:
+        return super().headers() | {"allow": self.allowed}
+
+
 class RequestTooLarge(AnyclaudeError):
     """413: body over the size cap."""
 

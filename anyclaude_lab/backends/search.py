@@ -10,10 +10,10 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 
 from anyclaude_lab.backends.http import Answer, HttpLeg
-from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailable
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailable, RateLimited
 from anyclaude_lab.wire.events import JsonObject
 
-TIMEOUT_S = 8.0
+TIMEOUT_S = 5.0
 RESULTS = 10
 TAVILY_URL = "https://api.tavily.com"
 BRAVE_URL = "https://api.search.brave.com"
@@ -43,6 +43,12 @@ class Domains:
             return False
         return not _belongs(host, self.blocked)
 
+    def worded(self, query: str) -> str:
+        """The query with the operators by which search engines choose sites."""
+        allowed = " OR ".join(f"site:{domain}" for domain in self.allowed)
+        blocked = [f"-site:{domain}" for domain in self.blocked]
+        return " ".join(part for part in (query, allowed, *blocked) if part)
+
 
 def _belongs(host: str, domains: tuple[str, ...]) -> bool:
     return any(host == domain.lower() or host.endswith("." + domain.lower()) for domain in domains)
@@ -53,8 +59,11 @@ class SearchService(Protocol):
 
     name: str
 
-    async def search(self, query: str) -> list[SearchResult]:
-        """At most RESULTS pages, best first. Raises `AnyclaudeError` where the service does not answer as it should."""
+    async def search(self, query: str, domains: Domains) -> list[SearchResult]:
+        """At most RESULTS pages, best first, of these domains where the service can choose.
+
+        Raises `AnyclaudeError` where the service does not answer as it should.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -71,10 +80,12 @@ class _Service:
         self._pick, self._snippet = pick, snippet
         self._headers = list(headers.items())
 
-    async def search(self, query: str) -> list[SearchResult]:
-        answer = await self._ask(query)
+    async def search(self, query: str, domains: Domains) -> list[SearchResult]:
+        answer = await self._ask(query, domains)
         if answer is None:
             raise BackendUnavailable(f"The search service {self.name} at {self._leg.url} does not answer.")
+        if answer.status == 429:
+            raise RateLimited(f"The search service {self.name} refuses: too many searches.")
         if answer.status != 200:
             raise BackendFailed(f"The search service {self.name} answered with HTTP {answer.status}.")
         found = self._pick(answer.json()) or []
@@ -87,7 +98,7 @@ class _Service:
     async def close(self) -> None:
         await self._leg.close()
 
-    async def _ask(self, query: str) -> Answer | None:
+    async def _ask(self, query: str, domains: Domains) -> Answer | None:
         raise NotImplementedError
 
 
@@ -97,8 +108,9 @@ class SearXNG(_Service):
     def __init__(self, url: str) -> None:
         super().__init__("SearXNG", url, pick=lambda body: body.get("results"), snippet="content", headers={})
 
-    async def _ask(self, query: str) -> Answer | None:
-        return await self._leg.ask("GET", f"/search?{urlencode({'q': query, 'format': 'json'})}", timeout_s=TIMEOUT_S)
+    async def _ask(self, query: str, domains: Domains) -> Answer | None:
+        path = f"/search?{urlencode({'q': domains.worded(query), 'format': 'json'})}"
+        return await self._leg.ask("GET", path, timeout_s=TIMEOUT_S)
 
 
 class Tavily(_Service):
@@ -108,8 +120,13 @@ class Tavily(_Service):
         headers = {"authorization": f"Bearer {api_key}", "content-type": "application/json"}
         super().__init__("Tavily", url, pick=lambda body: body.get("results"), snippet="content", headers=headers)
 
-    async def _ask(self, query: str) -> Answer | None:
-        body = orjson.dumps({"query": query, "max_results": RESULTS})
+    async def _ask(self, query: str, domains: Domains) -> Answer | None:
+        asked: JsonObject = {"query": query, "max_results": RESULTS}
+        if domains.allowed:
+            asked["include_domains"] = domains.allowed
+        if domains.blocked:
+            asked["exclude_domains"] = domains.blocked
+        body = orjson.dumps(asked)
         return await self._leg.ask("POST", "/search", headers=self._headers, body=body, timeout_s=TIMEOUT_S)
 
 
@@ -126,17 +143,20 @@ class Brave(_Service):
             headers=headers,
         )
 
-    async def _ask(self, query: str) -> Answer | None:
-        path = f"/res/v1/web/search?{urlencode({'q': query, 'count': RESULTS})}"
+    async def _ask(self, query: str, domains: Domains) -> Answer | None:
+        path = f"/res/v1/web/search?{urlencode({'q': domains.worded(query), 'count': RESULTS})}"
         return await self._leg.ask("GET", path, headers=self._headers, timeout_s=TIMEOUT_S)
 
 
-async def first_answer(services: Sequence[SearchService], query: str, domains: Domains) -> list[SearchResult]:
-    """The results of the first service that answers. Raises the last one's error where none does."""
+async def first_answer(
+    services: Sequence[SearchService], query: str, domains: Domains
+) -> tuple[str, list[SearchResult]]:
+    """The name of the first service that answers, and its results. Raises the last one's error where none does."""
     failure: AnyclaudeError = BackendUnavailable("No search service is configured.")
     for service in services:
         try:
-            return [result for result in await service.search(query) if domains.admit(result.url)]
+            found = await service.search(query, domains)
+            return service.name, [result for result in found if domains.admit(result.url)]
         except AnyclaudeError as error:
             failure = error
     raise failure

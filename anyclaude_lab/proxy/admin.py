@@ -6,6 +6,7 @@ import orjson
 from aiohttp import web
 
 from anyclaude_lab.backends.breaker import Breaker, State
+from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.proxy.client_stream import STREAM_HEADERS
 from anyclaude_lab.proxy.serving import Serving
 
@@ -33,7 +34,10 @@ async def metrics(http: web.Request, serving: Serving) -> web.Response:
     """JSON, or the Prometheus text format with `?format=prometheus` or `Accept: text/plain`."""
     serving.metrics.refresh(serving.breaker)
     accepts = http.headers.get("accept", "")
-    if http.query.get("format") == "prometheus" or ("text/plain" in accepts and "json" not in accepts):
+    form = http.query.get("format") or ("prometheus" if "text/plain" in accepts and "json" not in accepts else "json")
+    if form not in ("json", "prometheus"):
+        raise InvalidRequest(f"format={form} is not known; json and prometheus are.")
+    if form == "prometheus":
         return web.Response(
             body=serving.metrics.prometheus(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
         )

@@ -14,6 +14,8 @@ from anyclaude_lab.wire.events import JsonObject
 
 HISTORY = 200
 PENDING = 1000
+REMEMBERED = ("finished", "failed", "searched")
+END: JsonObject = {}
 
 
 class LiveFeed:
@@ -23,15 +25,23 @@ class LiveFeed:
         self.recent: deque[JsonObject] = deque(maxlen=HISTORY)
         self._listeners: set[asyncio.Queue[JsonObject]] = set()
 
+    @property
+    def listeners(self) -> int:
+        """How many are listening now."""
+        return len(self._listeners)
+
     def publish(self, kind: str, **facts: object) -> None:
-        """Tell everyone; finished requests are also remembered for those who come later."""
+        """Tell everyone; requests that are over are also remembered for those who come later."""
         item: JsonObject = {"kind": kind, **facts}
-        if kind == "finished":
+        if kind in REMEMBERED:
             self.recent.append(item)
         for queue in self._listeners:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(item)
+            _put(queue, item)
+
+    def close(self) -> None:
+        """The proxy stops: every listener comes to its end."""
+        for queue in self._listeners:
+            _put(queue, END)
 
     @contextmanager
     def _listening(self) -> Iterator[asyncio.Queue[JsonObject]]:
@@ -43,12 +53,22 @@ class LiveFeed:
             self._listeners.discard(queue)
 
     async def listen(self, idle_s: float) -> AsyncIterator[JsonObject | None]:
-        """The remembered items, then news; None after `idle_s` of silence."""
+        """The remembered items, then news, until the feed is closed; None after `idle_s` of silence."""
         with self._listening() as queue:
             for item in list(self.recent):
                 yield item
             while True:
                 try:
-                    yield await asyncio.wait_for(queue.get(), idle_s)
+                    item = await asyncio.wait_for(queue.get(), idle_s)
                 except TimeoutError:
                     yield None
+                    continue
+                if item is END:
+                    return
+                yield item
+
+
+def _put(queue: asyncio.Queue[JsonObject], item: JsonObject) -> None:
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(item)

@@ -1,23 +1,17 @@
-"""Debug levels 0-3 and the one line per request.
+"""Debug levels 0-3 and the one line per request. docs/observability.md says what each level holds.
 
-| level | `~/.anyclaude/logs/proxy.log` holds |
-|---|---|
-| 0 | start, stop, warnings and errors |
-| 1 | + one line per request: lane, model, status, tokens, seconds, tools called |
-| 2 | + bodies: the client's request and what was sent instead, values cut at 2,000 characters |
-| 3 | + whole bodies, headers (keys hidden) and every event of the answer |
-
-Files rotate at 50 MB and are readable by their owner alone. Keys never get in: headers are redacted by name and known
-secrets by value.
+Keys never get in: headers are hidden by name, known secrets by value, the rest by shape.
 """
 
 from __future__ import annotations
 
-import logging
 import os
+import re
 import sys
+import time
+import traceback
 from collections.abc import Iterable
-from logging.handlers import RotatingFileHandler
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -26,31 +20,26 @@ from anyclaude_lab.errors import AnyclaudeError
 from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.settings import Secret
 from anyclaude_lab.wire.events import Event, JsonObject
-from anyclaude_lab.wire.headers import redact_headers
+from anyclaude_lab.wire.headers import HeaderPairs, redact_headers
 
-FILE_BYTES = 50 * 1000 * 1000
-FILES_KEPT = 4
+FILE_BYTES = 50_000_000
+FILES_KEPT = 4  # proxy.log.1, the youngest, to proxy.log.4
 CUT_CHARACTERS = 2000
+LEAST_SECRET = 8  # shorter values would hide ordinary words
+HIDDEN = "***"
 
-
-class _PrivateFile(RotatingFileHandler):
-    """Creates every file 0600."""
-
-    def _open(self):  # type: ignore[no-untyped-def]  # the base class does not annotate it
-        descriptor = os.open(self.baseFilename, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
-        return os.fdopen(descriptor, "a", encoding="utf-8")
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
-        return orjson.dumps(line).decode()
+_KEY_SHAPES = (
+    re.compile(r"\b(?:sk|tvly|gsk|hf)[-_][A-Za-z0-9_-]{8,}"),
+    re.compile(r"(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
+    re.compile(r"(?<=://)[^/@\s\"']+:[^/@\s\"']+(?=@)"),
+    re.compile(r"(?<=[?&])((?:api[_-]?|access[_-]?)?(?:key|token)=)[^&\s\"'\\]+", re.IGNORECASE),
+)
+# What could forge a line of the log, or move the cursor of the terminal that shows it.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 class Log:
-    """Where the proxy tells what it does. `console` is for one line per request on a terminal that is ours."""
+    """Where the proxy tells what it does. `console`: one line per request on stderr, which is a terminal of ours."""
 
     def __init__(
         self,
@@ -60,82 +49,147 @@ class Log:
         json_lines: bool = False,
         console: bool = False,
         secrets: Iterable[Secret] = (),
+        file_bytes: int = FILE_BYTES,
     ) -> None:
         self.level, self.console = level, console
-        self._secrets = [s.reveal() for s in secrets if len(s.reveal()) >= 8]
-        self._logger = logging.Logger("anyclaude", logging.INFO)
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handler = _PrivateFile(folder / "proxy.log", maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
-            handler.setFormatter(
-                _JsonLines() if json_lines else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-            )
-            self._logger.addHandler(handler)
+        self._form = _json_line if json_lines else _text_line
+        self._secrets = _longest_first(s.reveal() for s in secrets)
+        self._file = _RotatedFile(folder, file_bytes) if folder is not None else None
+        self._cut_characters = file_bytes // 8  # whatever its letters become, a line fits into a file
 
     def note(self, message: str) -> None:
         """Something worth keeping at every level."""
-        self._logger.info(self._clean(message))
+        self._write("INFO", self.clean(message))
 
     def failure(self, request_id: str, failure: AnyclaudeError) -> None:
         """A request that was answered with an error."""
         hint = f" Hint: {failure.hint}" if failure.hint else ""
-        line = self._clean(f"{request_id} {failure.status} {failure.type}: {failure.message}{hint}")
-        self._logger.warning(line)
-        self._say(line)
+        line = self.clean(f"{request_id[:8]} {failure.status} {failure.type}: {failure.message}{hint}")
+        self._write("WARNING", line, say=True)
 
     def violation(self, request_id: str, complaint: str) -> None:
         """An event out of legal order: a defect of ours, or of the API we relay."""
-        self._logger.error(self._clean(f"{request_id} illegal event order: {complaint}"))
+        self._write("ERROR", self.clean(f"{request_id[:8]} illegal event order: {complaint}"))
 
     def crash(self, request_id: str, error: BaseException) -> None:
         """A defect: the trace goes to the file, the client gets one sentence."""
-        self._logger.error(self._clean(f"{request_id} {error!r}"), exc_info=error)
+        self._write("ERROR", self.clean(f"{request_id[:8]} {error!r}"))
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            self._write("ERROR", self.clean(f"{request_id[:8]} | {line}"))
+
+    def search(self, request_id: str, service: str, pages: int) -> None:
+        """A web search that was answered."""
+        line = self.clean(f"{request_id[:8]} 200 web search: {pages} pages from {service}")
+        self._write("INFO", line, say=True, least=1)
 
     def exchange(self, facts: JsonObject, exchange: Exchange) -> None:
         """A finished exchange."""
-        line = self._clean(one_line(facts))
-        self._say(line)
-        if self.level >= 1:
-            self._logger.info(line)
-        if self.level >= 2:
-            self._logger.info(self._clean(f"{facts['id']} asked {self._body(exchange.call.original.body)}"))
-            if exchange.sent is not exchange.call.original:
-                self._logger.info(self._clean(f"{facts['id']} sent {self._body(exchange.sent.body)}"))
+        call, name = exchange.call, str(facts["id"])[:8]
+        failed = bool(facts["error"])
+        severity, least = ("WARNING", 0) if failed else ("INFO", 1)
+        self._write(severity, self.clean(one_line(facts)), say=True, least=least)
+        if self.level < 2:
+            return
+        own = _credentials(call.headers)
+        self._write("INFO", self.clean(f"{name} asked {self._body(call.original.body)}", own))
+        if exchange.sent is not call.original:
+            self._write("INFO", self.clean(f"{name} sent {self._body(exchange.sent.body)}", own))
         if self.level >= 3:
-            self._logger.info(self._clean(f"{facts['id']} headers {redact_headers(exchange.call.headers)}"))
+            shown = [f"{header}: {value}" for header, value in redact_headers(call.headers)]
+            self._write("INFO", self.clean(f"{name} headers {orjson.dumps(shown).decode()}", own))
 
     def events(self, request_id: str, events: list[Event]) -> None:
-        """Level 3: the events as they go out."""
-        if self.level >= 3 and events:
-            self._logger.info(self._clean(f"{request_id} events {b''.join(e.encode() for e in events).decode()!r}"))
+        """Level 3: the events of an answer, as they come."""
+        if self.level >= 3:
+            for event in events:
+                self._write("INFO", self.clean(f"{request_id[:8]} event {orjson.dumps(event.data).decode()}"))
+
+    def clean(self, text: str, secrets: Iterable[str] = ()) -> str:
+        """The text as it may be shown to anyone: without keys, and on one line."""
+        for secret in (*self._secrets, *secrets):
+            text = text.replace(secret, HIDDEN)
+        for shape in _KEY_SHAPES:
+            text = shape.sub(lambda match: (match[1] if match.lastindex else "") + HIDDEN, text)
+        return text.translate(_CONTROL)
 
     def _body(self, body: JsonObject) -> str:
         return orjson.dumps(body if self.level >= 3 else _shortened(body)).decode()
 
-    def _say(self, line: str) -> None:
-        if self.console:
-            print(line, file=sys.stderr, flush=True)
+    def _write(self, severity: str, message: str, *, say: bool = False, least: int = 0) -> None:
+        line = self._form(severity, message[: self._cut_characters])
+        if say and self.console:
+            print(line if self._form is _json_line else message, file=sys.stderr, flush=True)
+        if self._file is not None and self.level >= least:
+            self._file.append(line + "\n")
 
-    def _clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+
+class _RotatedFile:
+    """`proxy.log` and what was rotated out of it, readable by their owner alone, none larger than `file_bytes`.
+
+    Opened anew for every line: several proxies share the file, and any of them may rotate it. A full disk, or a folder
+    that cannot be written, costs the line and nothing else.
+    """
+
+    def __init__(self, folder: Path, file_bytes: int) -> None:
+        self._path, self._limit = folder / "proxy.log", file_bytes
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+            self._path.chmod(0o600)
+
+    def append(self, line: str) -> None:
+        data = line.encode("utf-8", "replace")
+        with suppress(OSError):
+            if self._path.exists() and self._path.stat().st_size + len(data) > self._limit:
+                self._rotate()
+            descriptor = os.open(self._path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+            with os.fdopen(descriptor, "ab") as file:
+                file.write(data)
+
+    def _rotate(self) -> None:
+        for number in range(FILES_KEPT, 0, -1):
+            younger = self._path.with_suffix(f".log.{number - 1}") if number > 1 else self._path
+            if younger.exists():
+                younger.replace(self._path.with_suffix(f".log.{number}"))
 
 
 def one_line(facts: JsonObject) -> str:
-    """`id 200 end_turn model -> backend 1234 (1200 cached) + 56 tokens, first 0.52 s, total 1.34 s, tools Read`."""
+    """`id 200 end_turn model -> backend, 1234 (1200 cached) + 56 tokens, first 0.52 s, total 1.34 s, tools Read`."""
     ended = facts["stop_reason"] or facts["ending"]
-    parts = [
-        f"{facts['id'][:8]} {facts['status']} {ended} {facts['model']} -> {facts['backend']}",
-        f"{_known(facts['prompt_tokens'])} ({_known(facts['cached_tokens'])} cached)"
-        f" + {_known(facts['output_tokens'])} tokens",
-        f"first {_known(facts['ttft_s'])} s, total {_known(facts['total_s'])} s",
-    ]
+    parts = [f"{facts['id'][:8]} {facts['status']} {ended} {facts['model'] or facts['path']} -> {facts['backend']}"]
+    if facts["model"]:
+        cached, output = _known(facts["cached_tokens"]), _known(facts["output_tokens"])
+        parts.append(f"{_known(facts['prompt_tokens'])} ({cached} cached) + {output} tokens")
+        parts.append(f"first {_known(facts['ttft_s'])} s")
+    parts.append(f"total {_known(facts['total_s'])} s")
     if facts["tools"]:
         parts.append("tools " + " ".join(facts["tools"]))
     if facts["error"]:
         parts.append(str(facts["error"]))
+    if facts["hint"]:
+        parts.append(f"hint: {facts['hint']}")
     return ", ".join(parts)
+
+
+def _text_line(severity: str, message: str) -> str:
+    now = time.time()
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    return f"{clock}.{int(now * 1000) % 1000:03d} {severity} {message}"
+
+
+def _json_line(severity: str, message: str) -> str:
+    return orjson.dumps({"time": round(time.time(), 3), "level": severity, "message": message}).decode()
+
+
+def _credentials(headers: HeaderPairs) -> list[str]:
+    """The values of the client's headers that open a door, to be hidden wherever else they stand."""
+    pairs = list(headers)
+    hidden = [value for (_, value), (_, shown) in zip(pairs, redact_headers(pairs), strict=True) if shown == HIDDEN]
+    return _longest_first(value.removeprefix("Bearer ") for value in hidden)
+
+
+def _longest_first(secrets: Iterable[str]) -> list[str]:
+    return sorted({s for s in secrets if len(s) >= LEAST_SECRET}, key=len, reverse=True)
 
 
 def _known(value: object) -> object:

@@ -12,7 +12,7 @@ from anyclaude_lab.errors import AnyclaudeError, StreamCut
 from anyclaude_lab.exchange import prepare
 from anyclaude_lab.proxy.client_stream import ClientStream
 from anyclaude_lab.proxy.retry_grace import Held, twin_key
-from anyclaude_lab.proxy.serving import Serving, error_response, new_request_id, read_body
+from anyclaude_lab.proxy.serving import Serving, new_request_id, read_body
 from anyclaude_lab.proxy.web_search import answer_search
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.fold import fold
@@ -29,20 +29,20 @@ class _Ask:
     request: Request
     hints: ClientHints
     lane: str
+    told: bool = False  # whether the end was accounted for
 
 
 async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
     """Answer one Messages request; every failure before the first byte becomes its HTTP status."""
     request_id = new_request_id()
+    ask = None
     try:
         request = parse_request(await read_body(http))
         hints = ClientHints.from_headers(http.headers, request.body)
         ask = _Ask(request_id, request, hints, lane_key(hints, request))
         return await _answer(http, serving, ask)
     except AnyclaudeError as failure:
-        serving.log.failure(request_id, failure)
-        serving.live.publish("failed", id=request_id, status=failure.status, error=failure.message, hint=failure.hint)
-        return error_response(failure, request_id)
+        return serving.refused(request_id, failure, told=ask is not None and ask.told)
 
 
 async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamResponse:
@@ -67,7 +67,7 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
     try:
         if ask.request.stream:
             return await _stream(http, serving, ask, held)
-        return await _whole(ask, held)
+        return await _whole(serving, ask, held)
     except asyncio.CancelledError:
         status = 499
         serving.metrics.disconnects.inc()
@@ -85,6 +85,7 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
         raise
     finally:
         if status != 499 or exchange.finished_s is not None:
+            ask.told = True
             serving.finished(exchange, ask.hints, status=status)
 
 
@@ -105,6 +106,7 @@ async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) ->
             if exchange.ending is Ending.CUT and not stream.committed:
                 raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
             await stream.write(events)
+            serving.log.events(ask.request_id, events)
             if exchange.progress and not events:
                 serving.live.publish(
                     "prefill", id=ask.request_id, done=exchange.progress[0], total=exchange.progress[1]
@@ -119,12 +121,13 @@ async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) ->
         stream.release()
 
 
-async def _whole(ask: _Ask, held: Held) -> web.Response:
+async def _whole(serving: Serving, ask: _Ask, held: Held) -> web.Response:
     exchange = held.exchange
     await asyncio.shield(held.opening)
     events = [exchange.start]
     while (batch := await exchange.next()) is not None:
         events += batch
+        serving.log.events(ask.request_id, batch)
     if exchange.ending is not Ending.COMPLETE:
         raise exchange.failure or StreamCut("The backend's answer ended before its end.")
     return web.json_response(fold(events), headers={"request-id": f"req_{ask.request_id}"})

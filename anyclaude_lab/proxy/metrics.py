@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from anyclaude_lab.wire.events import JsonObject, Usage
 if TYPE_CHECKING:
     from anyclaude_lab.backends.breaker import Breaker
 
+NAN = math.nan  # how a gauge says that nothing is known yet; null in JSON
 SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -35,7 +37,11 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.active = Gauge("anyclaude_active_requests", "Requests being answered now", registry=registry)
+        self.active = Gauge(
+            "anyclaude_active_requests",
+            "Requests of clients being answered now, without pages like this one",
+            registry=registry,
+        )
         self.prompt_tokens = Counter("anyclaude_prompt_tokens", "Prompt tokens, as reported", registry=registry)
         self.cached_tokens = Counter(
             "anyclaude_cached_prompt_tokens",
@@ -102,6 +108,8 @@ class Metrics:
         )
         for origin in ("translated", "relayed"):
             self.grammar_violations.labels(origin)  # a series that reads 0, not one that is missing
+        for unknown in (self.cache_hit_rate, self.breaker_state, self.breaker_latency_s):
+            unknown.set(NAN)
         self._prompt_seen = self._cached_seen = 0
 
     def usage(self, usage: Usage) -> None:
@@ -145,10 +153,9 @@ class Metrics:
             for sample in family.samples:
                 if sample.name.endswith("_created"):
                     continue
+                value = None if math.isnan(sample.value) else sample.value
                 if not sample.labels:
-                    out[sample.name] = sample.value
+                    out[sample.name] = value
                 else:
-                    out.setdefault(sample.name, []).append({"labels": sample.labels, "value": sample.value})
-        if not self._prompt_seen:
-            out["anyclaude_cache_hit_rate"] = None  # nothing was reported yet: unknown, not 0
+                    out.setdefault(sample.name, []).append({"labels": sample.labels, "value": value})
         return out

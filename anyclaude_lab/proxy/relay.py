@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 from aiohttp import web
+from multidict import CIMultiDict
 
-from anyclaude_lab.backends.base import Call
+from anyclaude_lab.backends.base import Call, RawHeaders
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest
 from anyclaude_lab.exchange import Exchange
-from anyclaude_lab.proxy.serving import Serving, error_response, new_request_id, read_body
+from anyclaude_lab.proxy.serving import CLIENT_LEFT, Serving, new_request_id, read_body
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event
 from anyclaude_lab.wire.grammar import StreamGrammar
@@ -17,6 +19,23 @@ from anyclaude_lab.wire.headers import ClientHints, lane_key
 from anyclaude_lab.wire.request import Request, parse_request
 
 NOT_MESSAGES = Request({"model": "", "messages": []})
+NOT_ASKED_FOR = ("Date", "Server", "Content-Type")  # what aiohttp puts into every answer
+
+
+class Relayed(web.StreamResponse):
+    """An answer with the headers the API sent and no others; `keep_as_sent` has to be among the app's signals."""
+
+    def __init__(self, status: int, headers: RawHeaders) -> None:
+        super().__init__(status=status, headers=CIMultiDict(headers))
+        self.sent = {name.lower() for name, _ in headers}
+
+
+async def keep_as_sent(http: web.Request, response: web.StreamResponse) -> None:
+    """Take out what the server framework added to a relayed answer."""
+    if isinstance(response, Relayed):
+        for name in NOT_ASKED_FOR:
+            if name.lower() not in response.sent:
+                response.headers.popall(name, None)
 
 
 async def relay(http: web.Request, serving: Serving) -> web.StreamResponse:
@@ -25,7 +44,7 @@ async def relay(http: web.Request, serving: Serving) -> web.StreamResponse:
     try:
         body = await read_body(http)
         request = NOT_MESSAGES
-        if http.path == "/v1/messages":
+        if http.path == "/v1/messages" and "content-encoding" not in http.headers:
             with contextlib.suppress(InvalidRequest):  # the API judges it, in its own words
                 request = parse_request(body)
         hints = ClientHints.from_headers(http.headers, request.body)
@@ -36,25 +55,21 @@ async def relay(http: web.Request, serving: Serving) -> web.StreamResponse:
             method=http.method,
             path_qs=http.path_qs,
             body=body,
-            headers=[(k.decode("latin-1"), v.decode("latin-1")) for k, v in http.raw_headers],
+            headers=[(_text(name), _text(value)) for name, value in http.raw_headers],
         )
         exchange = Exchange(serving.variant, call, request, (), None)
         await exchange.open()
     except AnyclaudeError as failure:
-        serving.log.failure(request_id, failure)
-        serving.live.publish("failed", id=request_id, status=failure.status, error=failure.message, hint=failure.hint)
-        return error_response(failure, request_id)
+        return serving.refused(request_id, failure)
     return await _copy(http, serving, exchange, hints)
 
 
 async def _copy(http: web.Request, serving: Serving, exchange: Exchange, hints: ClientHints) -> web.StreamResponse:
     reply = exchange.reply
     assert reply is not None
-    response = web.StreamResponse(status=reply.status)
-    for name, value in reply.headers:
-        response.headers.add(name, value)
+    response = Relayed(reply.status, reply.headers)
     witness = StreamGrammar(strict=False) if reply.decoder is not None else None
-    cut = False
+    cut, status = False, reply.status
     try:
         await response.prepare(http)
         try:
@@ -77,9 +92,13 @@ async def _copy(http: web.Request, serving: Serving, exchange: Exchange, hints: 
         else:
             await response.write_eof()
         return response
+    except (asyncio.CancelledError, ConnectionError):
+        status = CLIENT_LEFT
+        serving.metrics.disconnects.inc()
+        raise
     finally:
         await exchange.close()
-        serving.finished(exchange, hints, status=reply.status)
+        serving.finished(exchange, hints, status=status)
 
 
 def _see(serving: Serving, exchange: Exchange, witness: StreamGrammar, events: list[Event]) -> None:
@@ -89,3 +108,8 @@ def _see(serving: Serving, exchange: Exchange, witness: StreamGrammar, events: l
             serving.metrics.grammar_violations.labels("relayed").inc()
             serving.log.violation(exchange.call.request_id, complaint)
     exchange.witness(events)
+    serving.log.events(exchange.call.request_id, events)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from importlib import resources
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from anyclaude_lab.errors import AnyclaudeError, BackendFailed, Forbidden, NotFound, SettingsError
+from anyclaude_lab.backends.http import is_loopback
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, Forbidden, NotFound, SettingsError, WrongMethod
 from anyclaude_lab.proxy.admin import breaker_metrics, live, metrics, ready
 from anyclaude_lab.proxy.messages import messages
-from anyclaude_lab.proxy.relay import relay
-from anyclaude_lab.proxy.serving import MAX_BODY_BYTES, Serving, error_response, new_request_id
-from anyclaude_lab.proxy.tokens import count_tokens, list_models
+from anyclaude_lab.proxy.relay import keep_as_sent, relay
+from anyclaude_lab.proxy.serving import CLIENT_LEFT, MAX_BODY_BYTES, Serving, error_response, new_request_id
+from anyclaude_lab.proxy.tokens import count_tokens, describe_model, list_models
 from anyclaude_lab.settings import PREFERRED_PORT
 
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # listened on, and how this machine reaches it
 SHUTDOWN_S = 5.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -29,17 +33,23 @@ class Server:
         self.serving = serving
         # The production runner cancels a handler when its client leaves; that is what stops the backend's decoding.
         self._runner = web.AppRunner(
-            self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_S
+            self._app(),
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_S,
+            auto_decompress=serving.variant.backend.translating,  # a relayed body stays as it came
         )
         self.url = ""
+        self.port = 0
 
     async def start(self, host: str, port: int | None) -> str:
         """Listen; returns the URL. `port` None: the usual one, or a free one if that is taken. 0: a free one."""
         await self._runner.setup()
         listener = _bind(host, port)
         await web.SockSite(self._runner, listener).start()
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{listener.getsockname()[1]}"
+        self.port = listener.getsockname()[1]
+        reached = ANY_ADDRESS.get(host, host)
+        self.url = f"http://[{reached}]:{self.port}" if ":" in reached else f"http://{reached}:{self.port}"
         return self.url
 
     async def stop(self) -> None:
@@ -52,7 +62,9 @@ class Server:
     def _app(self) -> web.Application:
         serving = self.serving
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._guard, self._account])
-        add = app.router.add_route
+        app.on_response_prepare.append(keep_as_sent)
+        app.on_shutdown.append(self._end_live_feeds)
+        add, get = app.router.add_route, app.router.add_get
 
         def bound(handler: Callable[[web.Request, Serving], Awaitable[web.StreamResponse]]) -> Handler:
             async def call(http: web.Request) -> web.StreamResponse:
@@ -60,18 +72,19 @@ class Server:
 
             return call
 
-        add("GET", "/health/live", _alive)
-        add("GET", "/health/ready", bound(ready))
-        add("GET", "/v1/metrics", bound(metrics))
-        add("GET", "/v1/circuit-breaker/metrics", bound(breaker_metrics))
-        add("GET", "/v1/live", bound(live))
+        get("/health/live", _alive)
+        get("/health/ready", bound(ready))
+        get("/v1/metrics", bound(metrics))
+        get("/v1/circuit-breaker/metrics", bound(breaker_metrics))
+        get("/v1/live", bound(live), allow_head=False)
         add("GET", "/", _dashboard, name="dashboard")
         if serving.variant.backend.translating:
             add("HEAD", "/", _head)
             add("HEAD", "/api/hello", _head)
             add("POST", "/v1/messages", bound(messages))
             add("POST", "/v1/messages/count_tokens", bound(count_tokens))
-            add("GET", "/v1/models", bound(list_models))
+            get("/v1/models", bound(list_models))
+            get("/v1/models/{model:.+}", bound(describe_model))
             add("*", "/{path:.*}", _unknown)
         else:
             add("*", "/{path:.*}", bound(relay))
@@ -79,13 +92,17 @@ class Server:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A web page that was talked into resolving its name to this machine gets nothing."""
-        name = (
-            request.host.rsplit(":", 1)[0].strip("[]") if not request.host.endswith("]") else request.host.strip("[]")
-        )
-        if self.serving.settings.host in LOOPBACK_NAMES and name not in LOOPBACK_NAMES:
-            failure = Forbidden(f"This proxy answers on {', '.join(LOOPBACK_NAMES)} only; the request named {name!r}.")
-            return error_response(failure, new_request_id())
+        """A web page gets nothing, even one whose name was made to resolve to this machine."""
+        if is_loopback(self.serving.settings.host):
+            named = [_host_of(f"//{value}") for value in request.headers.getall("host", ())]
+            named += [_host_of(value) for value in request.headers.getall("origin", ())]
+            stranger = next((name for name in named if not is_loopback(name)), None)
+            if stranger is not None:
+                failure = Forbidden(
+                    f"This proxy answers programs on this machine only (127.0.0.1, localhost, ::1); the request named "
+                    f"{stranger!r}. Started with --host 0.0.0.0 it answers every machine that reaches it."
+                )
+                return error_response(failure, new_request_id())
         return await handler(request)
 
     @web.middleware
@@ -93,9 +110,9 @@ class Server:
         """Count every request, and turn a defect of ours into one sentence."""
         serving = self.serving
         endpoint = _endpoint(request)
-        status = 499
-        serving.metrics.active.inc()
-        with serving.metrics.duration_s.labels(endpoint).time():
+        status = CLIENT_LEFT
+        active = nullcontext() if endpoint in OUR_PAGES else serving.metrics.active.track_inprogress()
+        with active, serving.metrics.duration_s.labels(endpoint).time():
             try:
                 response = await handler(request)
                 status = response.status
@@ -119,15 +136,27 @@ class Server:
                     request_id,
                 )
             finally:
-                serving.metrics.active.dec()
                 serving.metrics.requests.labels(endpoint, str(status)).inc()
 
+    async def _end_live_feeds(self, app: web.Application) -> None:
+        self.serving.live.close()  # an open dashboard would hold up the end
 
-ENDPOINTS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/metrics", "/v1/live", "/")
+
+OUR_PAGES = ("/", "/health/live", "/health/ready", "/v1/metrics", "/v1/circuit-breaker/metrics", "/v1/live")
+ENDPOINTS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/models", *OUR_PAGES)
 
 
 def _endpoint(http: web.Request) -> str:
-    return http.path if http.path in ENDPOINTS or http.path.startswith("/health/") else "other"
+    """The label of a request in the metrics: few, whatever is asked for."""
+    return http.path if http.path in ENDPOINTS else "other"
+
+
+def _host_of(url: str) -> str:
+    """The host's name or address; what cannot be read is handed on as it is."""
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return url
 
 
 async def _alive(http: web.Request) -> web.Response:
@@ -139,6 +168,9 @@ async def _head(http: web.Request) -> web.Response:
 
 
 async def _unknown(http: web.Request) -> web.Response:
+    here = [resource for resource in http.app.router.resources() if resource.canonical == http.path]
+    if allowed := ", ".join(sorted({route.method for resource in here for route in resource})):
+        raise WrongMethod(f"{http.path} is asked with {allowed}, not with {http.method}.", allowed)
     raise NotFound(f"There is no {http.method} {http.path} here; the Messages API is at POST /v1/messages.")
 
 
@@ -152,16 +184,26 @@ async def _dashboard(http: web.Request) -> web.Response:
 
 
 def _bind(host: str, port: int | None) -> socket.socket:
-    wanted = PREFERRED_PORT if port is None else port
     try:
-        return _listener(host, wanted)
-    except OSError as error:
-        if port is None:
+        try:
+            return _listener(host, PREFERRED_PORT if port is None else port)
+        except OSError as error:
+            if port is not None or error.errno not in TAKEN:
+                raise
             return _listener(host, 0)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        if error.errno in TAKEN:
+            raise SettingsError(
+                f"Port {port} on {host} cannot be used ({why}); choose another with --port, "
+                "or leave it out to get a free one."
+            ) from None
         raise SettingsError(
-            f"Port {wanted} on {host} cannot be used ({error.strerror or error}); choose another with --port, "
-            "or leave it out to get a free one."
+            f"The proxy cannot listen on {host} ({why}); --host takes an address of this machine, usually 127.0.0.1."
         ) from None
+
+
+TAKEN = (errno.EADDRINUSE, errno.EACCES)  # Windows says EACCES where a port is reserved
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -22,6 +22,7 @@ from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.headers import ClientHints
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
+CLIENT_LEFT = 499  # the status in log and metrics of a request whose client did not wait for the end
 
 
 @dataclass(slots=True)
@@ -53,8 +54,25 @@ class Serving:
             if step.chars_after < step.chars_before:
                 self.metrics.saved_characters.labels(step.name).inc(step.chars_before - step.chars_after)
         facts = exchange_facts(exchange, hints, status)
+        if facts["error"]:
+            facts["error"] = self.log.clean(facts["error"])
         self.live.publish("finished", **facts)
         self.log.exchange(facts, exchange)
+
+    def refused(self, request_id: str, failure: AnyclaudeError, *, told: bool = False) -> web.Response:
+        """The answer to a request that failed; `told` where `finished` has accounted for it already."""
+        if not told:
+            self.failed(request_id, failure)
+        failure.message = self.log.clean(failure.message)  # a backend may have repeated a key of ours
+        return error_response(failure, request_id)
+
+    def failed(self, request_id: str, failure: AnyclaudeError) -> None:
+        """Tell log and live feed of a failure that no exchange accounts for."""
+        self.log.failure(request_id, failure)
+        error = self.log.clean(failure.message)
+        self.live.publish(
+            "failed", id=request_id, at=time.time(), status=failure.status, error=error, hint=failure.hint
+        )
 
 
 def exchange_facts(exchange: Exchange, hints: ClientHints, status: int) -> JsonObject:
@@ -70,6 +88,7 @@ def exchange_facts(exchange: Exchange, hints: ClientHints, status: int) -> JsonO
         "lane": exchange.call.lane[:12],
         "session": (hints.session_id or "")[:8] or None,
         "class": hints.request_class,
+        "path": exchange.call.path_qs.partition("?")[0],
         "model": exchange.call.original.model,
         "backend": exchange.reply.backend if exchange.reply else exchange.variant.backend.name,
         "status": status,
@@ -81,6 +100,7 @@ def exchange_facts(exchange: Exchange, hints: ClientHints, status: int) -> JsonO
         "cached_tokens": exchange.usage.cached_tokens,
         "output_tokens": exchange.usage.output_tokens,
         "error": exchange.failure.message if exchange.failure else None,
+        "hint": exchange.failure.hint if exchange.failure else None,
         **{k: None if v is None else round(v, 4) for k, v in seconds.items()},
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from aiohttp import web
 
 from anyclaude_lab.backends.search import Domains, SearchResult, first_answer
@@ -19,11 +21,14 @@ async def answer_search(
     """Search, and answer in the shape the client reads. A search that fails is an answer too."""
     pages: list[SearchResult] = []
     code: ErrorCode | None = None
+    domains = Domains(asked.allowed_domains, asked.blocked_domains)
     try:
-        pages = await first_answer(serving.search, asked.query, Domains(asked.allowed_domains, asked.blocked_domains))
+        service, pages = await first_answer(serving.search, asked.query, domains)
+        serving.log.search(request_id, service, len(pages))
+        serving.live.publish("searched", id=request_id, at=time.time(), backend=service, pages=len(pages))
     except AnyclaudeError as failure:
         code = "too_many_requests" if isinstance(failure, RateLimited) else "unavailable"
-        serving.log.failure(request_id, failure)
+        serving.failed(request_id, failure)
     serving.metrics.web_searches.labels(code or "answered").inc()
     events = search_events(
         asked, pages, message_id=f"msg_{request_id}", model=request.model, prompt_tokens=None, error_code=code
