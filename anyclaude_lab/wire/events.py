@@ -44,11 +44,14 @@ class Usage:
     def as_anthropic(self, *, cache_was_asked: bool = False) -> JsonObject:
         """Anthropic's four counters, which never overlap: input + cache creation + cache read = prompt.
 
-        The remainder counts as cache creation only where the request marked something for caching.
+        The remainder counts as cache creation only where the request marked something for caching. One token of any
+        prompt is plain input: Claude Code keeps the estimate of `message_start` where the final `input_tokens` is 0,
+        adds the cached ones to it, and compacts at half of the window.
         """
-        cached = min(self.cached_tokens or 0, self.prompt_tokens or 0)
-        fresh = (self.prompt_tokens or 0) - cached
-        created = fresh if cache_was_asked and self.cached_tokens is not None else 0
+        prompt = self.prompt_tokens or 0
+        cached = min(self.cached_tokens or 0, max(prompt - 1, 0))
+        fresh = prompt - cached
+        created = max(fresh - 1, 0) if cache_was_asked and self.cached_tokens is not None else 0
         return {
             "input_tokens": fresh - created,
             "cache_creation_input_tokens": created,

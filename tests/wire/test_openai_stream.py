@@ -374,10 +374,19 @@ def test_the_rest_is_cache_creation_where_the_client_asked_for_caching() -> None
     reply = decode([chunk(content="x"), chunk("stop"), usage_chunk(100, 7, **details)], cache_was_asked=True)
     usage = reply.message["usage"]
     assert (usage["input_tokens"], usage["cache_creation_input_tokens"], usage["cache_read_input_tokens"]) == (
-        0,
-        10,
+        1,
+        9,
         90,
     )
+
+
+def test_input_tokens_are_never_zero_so_that_the_client_drops_the_estimate() -> None:
+    """Claude Code keeps `message_start`'s estimate where the end says 0, and counts the cached tokens on top."""
+    for cached in (0, 40, 99, 100):
+        usage = Usage(100, cached, 7).as_anthropic(cache_was_asked=True)
+        counts = [count for name, count in usage.items() if name != "output_tokens"]
+        assert usage["input_tokens"] > 0
+        assert sum(counts) == 100
 
 
 def test_the_estimate_stands_until_the_backend_reports() -> None:
