@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --no-emit-index-url pyproject.toml
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --annotation-style line pyproject.toml
+PLATFORMS := aarch64-apple-darwin x86_64-apple-darwin x86_64-manylinux_2_35 aarch64-manylinux_2_35 x86_64-pc-windows-msvc
 
 .PHONY: run test lint types clients bench e2e notebooks docs lock clean
 
@@ -37,7 +38,10 @@ docs: $(VENV)/installed-dev
 
 lock: $(VENV)/installed-dev
 	$(LOCK) -o requirements.lock
-	$(LOCK) --extra dev -o requirements-dev.lock
+	$(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock
+	# Every platform finds a wheel of everything.
+	for platform in $(PLATFORMS); do MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip install --dry-run --quiet --no-build \
+	  --python-platform $$platform --target build/nowhere -r requirements.lock || exit 1; done
 
 # Each marker is made last, so that an interrupted installation is continued by the next command.
 $(VENV)/installed: requirements.lock pyproject.toml
