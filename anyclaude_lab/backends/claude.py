@@ -7,6 +7,7 @@ import zlib
 import orjson
 
 from anyclaude_lab.backends.base import Call, RawHeaders, Reply
+from anyclaude_lab.backends.header_bytes import keep_header_bytes
 from anyclaude_lab.backends.http import Budgets, HttpLeg, Incoming
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
@@ -39,6 +40,7 @@ class ClaudeBackend:
         budgets: Budgets | None = None,
         name: str = "claude",
     ) -> None:
+        keep_header_bytes()
         self.name = name
         hint = "check the network, and the proxy variables of the shell"
         self._leg = HttpLeg(base_url.rstrip("/").removesuffix("/v1"), budgets=budgets, hint=hint)
