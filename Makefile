@@ -19,6 +19,7 @@ lint: $(VENV)/installed-dev
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --no-warn-unreachable --cache-dir .mypy_cache/windows anyclaude_lab
 
 # The releases of Claude Code that the tests drive, installed once and outside of any test's clock.
 clients: $(VENV)/installed-dev
@@ -36,10 +37,10 @@ notebooks: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m anyclaude_lab.settings > docs/configuration.md
 
+# Every platform must find a wheel of everything.
 lock: $(VENV)/installed-dev
 	$(LOCK) -o requirements.lock
 	$(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock
-	# Every platform finds a wheel of everything.
 	for platform in $(PLATFORMS); do MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip install --dry-run --quiet --no-build \
 	  --python-platform $$platform --target build/nowhere -r requirements.lock || exit 1; done
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -94,9 +95,10 @@ class LeaseFolder:
     @contextmanager
     def mutex(self) -> Iterator[None]:
         """Exclusive among all processes. Blocks; what is done inside takes milliseconds, ending a server seconds."""
-        import fcntl  # POSIX only, and so is every server we start
+        assert sys.platform != "win32", "mlx-lm does not exist for Windows, so no server is started there"
+        import fcntl
 
-        descriptor = os.open(self.path / "mutex", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.path / "mutex", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
