@@ -95,7 +95,8 @@ class LeaseFolder:
     @contextmanager
     def mutex(self) -> Iterator[None]:
         """Exclusive among all processes. Blocks; what is done inside takes milliseconds, ending a server seconds."""
-        assert sys.platform != "win32", "mlx-lm does not exist for Windows, so no server is started there"
+        if sys.platform == "win32":
+            raise NotImplementedError("mlx-lm does not exist for Windows, so no server is started there")
         import fcntl
 
         descriptor = os.open(self.path / "mutex", os.O_RDWR | os.O_CREAT, 0o600)
