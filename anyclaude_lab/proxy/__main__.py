@@ -9,11 +9,16 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anyclaude_lab import __version__
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
 from anyclaude_lab.settings import PREFERRED_PORT, Settings, load_settings
+
+if TYPE_CHECKING:
+    from anyclaude_lab.proxy.serving import Serving
+    from anyclaude_lab.trace.store import Recorder
 
 STATE_FOLDER = ".anyclaude"
 USAGE_ERROR, BACKEND_ERROR = 2, 4
@@ -78,6 +83,7 @@ async def serve(
     async with composed(settings, state_folder=state_folder) as parts:
         services = search_services(settings)
         serving = Serving(settings, parts.variant, log, parts.breaker, models=(model_id,), search=services)
+        serving.recorder = _recorder(settings, serving)
         server = Server(serving)
         url = await server.start(settings.host, settings.port)
         log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
@@ -88,6 +94,8 @@ async def serve(
                 _announce(settings, url, model_id)
                 await _until_told_to_stop()
                 return 0
+            if settings.record_dir is not None:
+                print(f"anyclaude: {_recording_line(settings)}", file=sys.stderr)
             window = await parts.variant.window()
             return await launch(
                 settings,
@@ -100,6 +108,8 @@ async def serve(
             )
         finally:
             await server.stop()
+            if serving.recorder is not None:
+                await asyncio.to_thread(serving.recorder.close)
             log.note("stopped")
 
 
@@ -128,8 +138,33 @@ def _announce(settings: Settings, url: str, model_id: str) -> None:
             "      A real one: LOCAL_URL=http://127.0.0.1:8080/v1, or --model /path/to/mlx-model, or --mode openrouter."
         )
     if settings.record_dir is not None:
-        print(f"recording to {settings.record_dir} (--no-record turns it off)")
+        print(_recording_line(settings))
     sys.stdout.flush()
+
+
+def _recording_line(settings: Settings) -> str:
+    return f"recording to {settings.record_dir} (--no-record turns it off)"
+
+
+def _recorder(settings: Settings, serving: Serving) -> Recorder | None:
+    """Raises `SettingsError` where the folder cannot be used."""
+    if settings.record_dir is None:
+        return None
+    from anyclaude_lab.compose import secrets
+    from anyclaude_lab.trace.redaction import Redaction
+    from anyclaude_lab.trace.store import Recorder
+
+    known = tuple(secret.reveal() for secret in secrets(settings) if len(secret.reveal()) >= 8)
+    redaction = Redaction(os.urandom(16), known, str(Path.home()))
+    try:
+        return Recorder(
+            settings.record_dir, redaction, on_drop=serving.metrics.trace_dropped.inc, on_trouble=serving.log.note
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"Sessions cannot be recorded in {settings.record_dir} ({error.strerror or error}): "
+            "name another folder with --record DIR, or turn it off with --no-record."
+        ) from None
 
 
 async def _until_told_to_stop() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -11,6 +12,9 @@ from anyclaude_lab.proxy.metrics import Metrics
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, ping
 from anyclaude_lab.wire.grammar import StreamGrammar
+
+if TYPE_CHECKING:
+    from anyclaude_lab.trace.record import Recording
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -36,11 +40,12 @@ class ClientStream:
         commit_s: float,
         ping_s: float,
         on_violation: Callable[[str], None],
+        recording: Recording | None = None,
     ) -> None:
         self._http, self._start, self._metrics, self._ping_s = http, start, metrics, ping_s
         self._response = web.StreamResponse(headers=STREAM_HEADERS | headers)
         self._grammar = StreamGrammar()
-        self._on_violation = on_violation
+        self._on_violation, self._recording = on_violation, recording
         self._opening = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._next_sign = self._loop.time() + commit_s
@@ -88,7 +93,10 @@ class ClientStream:
             if complaint:
                 self._complain(complaint)
         self._next_sign = self._loop.time() + self._ping_s
-        await self._response.write(b"".join([event.encode() for event in events]))
+        data = b"".join([event.encode() for event in events])
+        await self._response.write(data)
+        if self._recording is not None:
+            self._recording.wrote(data)
 
     def _complain(self, complaint: str) -> None:
         self._metrics.grammar_violations.labels("translated").inc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -20,6 +21,9 @@ from anyclaude_lab.wire.headers import ClientHints, is_background, lane_key
 from anyclaude_lab.wire.request import Request, parse_request
 from anyclaude_lab.wire.web_search import search_request
 
+if TYPE_CHECKING:
+    from anyclaude_lab.trace.record import Recording
+
 
 @dataclass(slots=True)
 class _Ask:
@@ -29,6 +33,7 @@ class _Ask:
     request: Request
     hints: ClientHints
     lane: str
+    recording: Recording | None
     told: bool = False  # whether the end was accounted for
 
 
@@ -39,7 +44,7 @@ async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
     try:
         request = parse_request(await read_body(http))
         hints = ClientHints.from_headers(http.headers, request.body)
-        ask = _Ask(request_id, request, hints, lane_key(hints, request))
+        ask = _Ask(request_id, request, hints, lane_key(hints, request), serving.recording())
         return await _answer(http, serving, ask)
     except AnyclaudeError as failure:
         return serving.refused(request_id, failure, told=ask is not None and ask.told)
@@ -86,7 +91,7 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
     finally:
         if status != 499 or exchange.finished_s is not None:
             ask.told = True
-            serving.finished(exchange, ask.hints, status=status)
+            serving.finished(exchange, ask.hints, status=status, recording=ask.recording)
 
 
 async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) -> web.StreamResponse:
@@ -99,6 +104,7 @@ async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) ->
         commit_s=serving.commit_s,
         ping_s=serving.ping_s,
         on_violation=lambda complaint: serving.log.violation(ask.request_id, complaint),
+        recording=ask.recording,
     )
     try:
         await asyncio.shield(held.opening)
@@ -130,4 +136,7 @@ async def _whole(serving: Serving, ask: _Ask, held: Held) -> web.Response:
         serving.log.events(ask.request_id, batch)
     if exchange.ending is not Ending.COMPLETE:
         raise exchange.failure or StreamCut("The backend's answer ended before its end.")
-    return web.json_response(fold(events), headers={"request-id": f"req_{ask.request_id}"})
+    answer = web.json_response(fold(events), headers={"request-id": f"req_{ask.request_id}"})
+    if ask.recording is not None and answer.text is not None:
+        ask.recording.wrote(answer.text.encode())
+    return answer

@@ -90,6 +90,9 @@ class Metrics:
         self.web_searches = Counter(
             "anyclaude_web_searches", "Web searches answered, by outcome", ["outcome"], registry=registry
         )
+        self.trace_dropped = Counter(
+            "anyclaude_trace_dropped", "Exchanges that could not be recorded", registry=registry
+        )
         self.breaker_state = Gauge(
             "anyclaude_circuit_breaker_state", "0 closed, 1 open, 2 half-open", registry=registry
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -17,6 +18,9 @@ from anyclaude_lab.wire.events import Event
 from anyclaude_lab.wire.grammar import StreamGrammar
 from anyclaude_lab.wire.headers import ClientHints, lane_key
 from anyclaude_lab.wire.request import Request, parse_request
+
+if TYPE_CHECKING:
+    from anyclaude_lab.trace.record import Recording
 
 NOT_MESSAGES = Request({"model": "", "messages": []})
 NOT_ASKED_FOR = ("Date", "Server", "Content-Type")  # what aiohttp puts into every answer
@@ -40,7 +44,7 @@ async def keep_as_sent(http: web.Request, response: web.StreamResponse) -> None:
 
 async def relay(http: web.Request, serving: Serving) -> web.StreamResponse:
     """Pass one request through, whatever its path. What we read of it is for the log alone."""
-    request_id = new_request_id()
+    request_id, recording = new_request_id(), serving.recording()
     try:
         body = await read_body(http)
         request = NOT_MESSAGES
@@ -61,10 +65,12 @@ async def relay(http: web.Request, serving: Serving) -> web.StreamResponse:
         await exchange.open()
     except AnyclaudeError as failure:
         return serving.refused(request_id, failure)
-    return await _copy(http, serving, exchange, hints)
+    return await _copy(http, serving, exchange, hints, recording if request is not NOT_MESSAGES else None)
 
 
-async def _copy(http: web.Request, serving: Serving, exchange: Exchange, hints: ClientHints) -> web.StreamResponse:
+async def _copy(
+    http: web.Request, serving: Serving, exchange: Exchange, hints: ClientHints, recording: Recording | None
+) -> web.StreamResponse:
     reply = exchange.reply
     assert reply is not None
     response = Relayed(reply.status, reply.headers)
@@ -75,6 +81,8 @@ async def _copy(http: web.Request, serving: Serving, exchange: Exchange, hints: 
         try:
             async for data in reply.body:
                 await response.write(data)
+                if recording is not None:
+                    recording.wrote(data)
                 if witness is not None and reply.decoder is not None:
                     _see(serving, exchange, witness, reply.decoder.feed(data))
         except AnyclaudeError as failure:
@@ -98,7 +106,7 @@ async def _copy(http: web.Request, serving: Serving, exchange: Exchange, hints: 
         raise
     finally:
         await exchange.close()
-        serving.finished(exchange, hints, status=status)
+        serving.finished(exchange, hints, status=status, recording=recording)
 
 
 def _see(serving: Serving, exchange: Exchange, witness: StreamGrammar, events: list[Event]) -> None:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -16,10 +17,15 @@ from anyclaude_lab.exchange import Exchange, Variant
 from anyclaude_lab.proxy.live import LiveFeed
 from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.metrics import Metrics
+from anyclaude_lab.proxy.recording import trace_entry
 from anyclaude_lab.proxy.retry_grace import RetryGrace
 from anyclaude_lab.settings import Settings
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.headers import ClientHints
+
+if TYPE_CHECKING:
+    from anyclaude_lab.trace.record import Recording
+    from anyclaude_lab.trace.store import Recorder
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 CLIENT_LEFT = 499  # the status in log and metrics of a request whose client did not wait for the end
@@ -40,11 +46,22 @@ class Serving:
     grace: RetryGrace = field(init=False)
     models: Sequence[str] = ()  # ids offered by /v1/models
     search: Sequence[SearchService] = ()  # asked in this order
+    recorder: Recorder | None = None  # None: sessions are not recorded
 
     def __post_init__(self) -> None:
         self.grace = RetryGrace(self.settings.retry_grace_s, self.metrics)
 
-    def finished(self, exchange: Exchange, hints: ClientHints, *, status: int) -> None:
+    def recording(self) -> Recording | None:
+        """Where the bytes that one client gets are noted; None where sessions are not recorded."""
+        if self.recorder is None:
+            return None
+        from anyclaude_lab.trace.record import Recording
+
+        return Recording()
+
+    def finished(
+        self, exchange: Exchange, hints: ClientHints, *, status: int, recording: Recording | None = None
+    ) -> None:
         """Account for an exchange that is over, however it ended."""
         self.metrics.usage(exchange.usage)
         self.metrics.endings.labels(exchange.ending.value).inc()
@@ -58,6 +75,8 @@ class Serving:
             facts["error"] = self.log.clean(facts["error"])
         self.live.publish("finished", **facts)
         self.log.exchange(facts, exchange)
+        if self.recorder is not None and recording is not None:
+            self.recorder.put(trace_entry(exchange, hints, facts, status, recording))
 
     def refused(self, request_id: str, failure: AnyclaudeError, *, told: bool = False) -> web.Response:
         """The answer to a request that failed; `told` where `finished` has accounted for it already."""

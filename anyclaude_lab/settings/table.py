@@ -122,9 +122,6 @@ GENERAL = (
         Switch(),
         "An older word for `record`, which wins over it.",
         unset="see `record`",
-        status=Status.NO_EFFECT,
-        instead="sessions are not recorded yet",
-        harmless=(False,),
     ),
     Setting(
         "debug.enableStreamLogging",
@@ -149,9 +146,6 @@ GENERAL = (
         flag="--record",
         off_flag="--no-record",
         flag_value="DIR",
-        status=Status.NO_EFFECT,
-        instead="sessions are not recorded yet",
-        harmless=(False,),
     ),
     Setting(
         "requestTimeout",
