@@ -120,9 +120,9 @@ def test_what_the_project_asks_for_of_pythons_is_what_is_tried() -> None:
     assert project["requires-python"] == f">={PYTHONS[0]}"
 
 
-@pytest.mark.parametrize("lock", LOCKS)
-def test_no_registry_is_named(lock: str) -> None:
-    assert not FOREIGN.search((ROOT / lock).read_text("utf-8"))
+@pytest.mark.parametrize("file", [*LOCKS, "pyproject.toml", "Makefile", ".ci/run", ".ci/venv.py"])
+def test_no_registry_is_named(file: str) -> None:
+    assert not FOREIGN.search((ROOT / file).read_text("utf-8"))
 
 
 def test_the_check_for_registries_can_fail() -> None:
