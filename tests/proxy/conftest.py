@@ -68,7 +68,8 @@ async def start(tmp_path: Path) -> AsyncIterator[StartProxy]:
             settings, _ = load_settings(
                 {"proxy_only": True, **(flags or {})}, {**environ, **(env or {})}, cwd=tmp_path, home=tmp_path
             )
-            log = Log(settings.debug, tmp_path / "logs", secrets=list(secrets(settings)))
+            as_json = settings.log_format == "json"
+            log = Log(settings.debug, tmp_path / "logs", json_lines=as_json, secrets=list(secrets(settings)))
             parts = await stack.enter_async_context(composed(settings, state_folder=tmp_path))
             serving = Serving(
                 settings,
