@@ -3,7 +3,7 @@
 | field | what it is |
 |---|---|
 | `format`, `version` | `anyclaude-trace`, 1 |
-| `session`, `lane`, `agent`, `request_class` | the client's session, the conversation in it, and the client's own words |
+| `session`, `lane`, `agent`, `request_class` | the session, the conversation in it, and what the client calls it |
 | `request_id` | our id of the request |
 | `at`, `started_s` | wall clock (UTC), and monotonic seconds since the recorder started |
 | `request` | `headers` (by allow-list), `body` as text, `body_exact`, `body_sha256`, `stored_sha256` |

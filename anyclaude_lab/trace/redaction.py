@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ _STARTED = r"(?:(?<![A-Za-z0-9]sk-)|(?<=\\[nrt]sk-))"  # the same, looking back 
 _GIVEN_TO = r"""\\{0,6}["']?\s{0,4}[:=]\s{0,4}\\{0,6}["']?"""
 _VALUE = r"[A-Za-z0-9_\-/+=~@%!#^&*$]"
 _CODE = r"(?!\$|\*\*|[A-Za-z0-9_]{0,80}[(\[])"  # a variable, a placeholder, a call: no value
-_NUMBERED_LINES = r"(?>[A-Za-z0-9+/=\s:,→]|\\+[nrt])+"  # base64, as a file or with the numbers of its lines
+_NUMBERED_LINES = r"(?>[A-Za-z0-9+/=\s:,→]|\\+(?:[nrt]|u2192))+"  # base64, as a file or with the numbers of its lines
 
 
 def _shapes(anchors: str, pattern: str) -> list[Shape]:
@@ -51,7 +51,7 @@ SHAPES = (
         rf'((?>[^"-]|-(?!----))+(?=-----END )|{_NUMBERED_LINES})',
     ),
     *_shapes("sk-ant- sk-or- sk-proj- sk-svcacct- sk-lf-", r"(ANCHOR[A-Za-z0-9_-]{12,})"),
-    *_shapes("sk-", rf"(ANCHOR{_STARTED}(?=[A-Za-z0-9_-]{{0,200}}\d)[A-Za-z0-9_-]{{16,}})"),
+    *_shapes("sk-", rf"(ANCHOR{_STARTED}(?=[A-Za-z0-9_-]{{0,80}}\d)[A-Za-z0-9_-]{{16,}})"),
     *_shapes("ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ sk_live_ rk_live_ npm_ hf_", r"(ANCHOR[A-Za-z0-9_]{20,})"),
     *_shapes("glpat- tvly- xoxb- xoxp- xoxa- xoxs- ya29.", r"(ANCHOR[A-Za-z0-9_-]{10,})"),
     *_shapes("AIza", r"(ANCHOR[A-Za-z0-9_-]{30,})"),
@@ -137,9 +137,12 @@ class Redaction:
             done = start + len(spelled)
         return "".join([*out, text[done:]])
 
-    def _edits(self, pieces: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    def _edits(self, pieces: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+        said = "".join([_spoken(raw) for _, raw in pieces])
+        if self.text(said) == said:
+            return  # nearly always: nothing to be placed
         places = [(start + unit.start(), unit[0]) for start, raw in pieces for unit in _UNIT.finditer(raw)]
-        said = "".join([unit if len(unit) == 1 else _character(unit) for _, unit in places])
+        said = "".join([unit if len(unit) == 1 else _spoken(unit) for _, unit in places])
         clean = self.text(said)
         if clean != said:
             for (start, unit), before, after in zip(places, said, clean, strict=True):
@@ -157,11 +160,14 @@ class Redaction:
         return ("**" + letters[: max(0, len(secret) - 4)]).ljust(len(secret), "*")[: len(secret)]
 
 
-def _character(unit: str) -> str:
+def _spoken(raw: str) -> str:
+    """What the inside of a JSON string says."""
+    if "\\" not in raw:
+        return raw
     try:
-        return str(json.loads(f'"{unit}"'))
+        return str(json.loads(f'"{raw}"', strict=False))
     except ValueError:
-        return "\ufffd"
+        return "\ufffd" * len(_UNIT.findall(raw))
 
 
 def _unnamed(match: re.Match[str]) -> str:
