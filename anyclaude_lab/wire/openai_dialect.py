@@ -6,6 +6,7 @@ template has quirks of its own whatever serves it: `for_model` adds those.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -119,11 +120,10 @@ GENERIC = Dialect("generic", "the server", call_content=None, top_k=False, max_s
 DIALECTS: dict[str, Dialect] = {d.name: d for d in (MLX_LM, LLAMA_CPP, OLLAMA, LM_STUDIO, VLLM, OPENROUTER, GENERIC)}
 
 _MISTRAL = ("mistral", "mixtral", "ministral", "devstral", "codestral", "magistral", "pixtral", "voxtral")
-_SEES_IMAGES = (
-    "-vl", "vision", "pixtral", "llava", "gemma-3", "gemma3", "gemma-4", "gemma4", "4.5v", "4.6v", "gpt-4o", "gpt-4.1",
-    "gpt-5", "gemini", "claude", "minicpm-v", "internvl", "kimi-k2.5", "llama-4", "llama4", "mistral-small-3",
-    "devstral-small-2", "ministral-3",
-)  # fmt: skip
+_SEES_IMAGES = re.compile(
+    r"vl(?![a-z])|vision|llava|pixtral|minicpm-v|\d\.\dv\b|gemma-?[34]|llama-?4|mistral-small-?3|ministral-3|devstral-small-2"
+    r"|kimi-k2\.5|gpt-4o|gpt-4\.1|gpt-5|google/gemini|anthropic/claude"
+)
 
 
 def for_model(dialect: Dialect, model: str) -> Dialect:
@@ -134,6 +134,6 @@ def for_model(dialect: Dialect, model: str) -> Dialect:
         dialect = replace(dialect, alternating_roles=True, call_ids="nine")
     elif "gemma" in name:
         dialect = replace(dialect, alternating_roles=True)
-    if any(mark in name for mark in _SEES_IMAGES):
+    if _SEES_IMAGES.search(name):
         dialect = replace(dialect, images=True)
     return dialect

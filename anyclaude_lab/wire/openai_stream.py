@@ -250,7 +250,7 @@ class OpenAIStreamDecoder:
         reply = self._reply
         reply.flush()
         reply.settle(cut_short=self._finish == "length")
-        if reply.in_call or (reply.waiting and not reply.delivered):
+        if reply.in_call or reply.waiting:
             return self._fail(StreamCut(f"{self._dialect.label} ended its reply inside a tool call."))
         if self._finish in ("tool_calls", "function_call") and not reply.delivered:
             # quirk(mlx-lm): a call its parser cannot read is dropped, finish_reason is still tool_calls.

@@ -173,6 +173,11 @@ def test_a_rate_limit_keeps_its_retry_after() -> None:
     assert error.headers() == {"retry-after": "9"}
 
 
+def test_a_rate_limit_that_speaks_of_context_is_still_a_rate_limit() -> None:
+    body = b'{"error":{"message":"Too many tokens per minute; the maximum context length is not the reason"}}'
+    assert type(read_error(429, body, DIALECTS["openrouter"])) is RateLimited
+
+
 def test_the_providers_own_words_are_found() -> None:
     # openrouter.ai/docs/api-reference/errors: metadata.raw
     body = {

@@ -103,6 +103,13 @@ def test_strict_templates_are_known_by_the_models_name(model: str, strict: bool)
     assert for_model(MLX_LM, model).alternating_roles is strict
 
 
+@pytest.mark.parametrize(("model", "sees"), [("qwen2.5vl:7b", True), ("Qwen3-VL-30B", True), ("z-ai/glm-4.5v", True),
+                                             ("anthropic/claude-opus-5", True), ("z-ai/glm-4.6", False),
+                                             ("qwen3-coder-vllm", False), ("qwen3-claude-distill", False)])  # fmt: skip
+def test_models_that_see_images_are_known_by_their_name(model: str, sees: bool) -> None:
+    assert for_model(OPENROUTER, model).images is sees
+
+
 # --- rule 2
 
 
@@ -295,8 +302,8 @@ DOCUMENTS = {
         "[document 'n.txt']\nhello"),
     "content": ({"source": {"type": "content", "content": [text("a"), text("b")]}, "citations": {"enabled": True}},
                 "a\n\nb"),
-    "PDF": ({"title": "p.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": "QUJD"}},
-            "[document 'p.pdf', application/pdf, 3 bytes: not readable as text]"),
+    "PDF": ({"title": "p.pdf", "source": {"type": "base64", "media_type": "application/pdf", "data": "QUI="}},
+            "[document 'p.pdf', application/pdf, 2 bytes: not readable as text]"),
     "broken": ({"source": {"type": "base64", "media_type": "text/plain", "data": "!"}},
                "[document, text/plain, 0 bytes: not readable as text]"),
     "URL": ({"source": {"type": "url", "url": "https://x/y"}}, "[document, url, https://x/y: not readable as text]"),

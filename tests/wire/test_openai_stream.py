@@ -419,6 +419,12 @@ def test_cached_tokens_under_every_name(counts: Any) -> None:
     assert decode([chunk(content="x"), chunk("stop") | counts]).decoder.usage == Usage(100, 64, 5)
 
 
+def test_a_count_that_is_not_repeated_stands() -> None:
+    # Some servers send the prompt's count with the first chunk only
+    body = [chunk(content="x") | {"usage": {"prompt_tokens": 100}}, chunk("stop") | {"usage": {"completion_tokens": 2}}]
+    assert decode(body).decoder.usage == Usage(100, None, 2)
+
+
 def test_reasoning_tokens_are_output() -> None:
     # xAI: in total_tokens only
     reply = decode([chunk(content="x"), chunk("stop"), usage_chunk(100, 5, total_tokens=150)])
@@ -498,6 +504,13 @@ def test_a_closing_tag_that_nothing_opened_is_taken_out_and_remembered() -> None
     assert (reply.text, reply.decoder.closed_unopened_reasoning) == ("I should look.\n\n\nYes.", True)
     next_reply = decode(chunks, starts_in_reasoning=True)
     assert (next_reply.thinking, next_reply.text) == ("I should look.\n", "Yes.")
+
+
+def test_a_closing_tag_counts_at_the_beginning_of_a_line_only() -> None:
+    parts = [chunk(content="I should look,"), chunk(content=" twice.\n"), chunk(content="</think>Yes."), chunk("stop")]
+    assert decode(parts).text == "I should look, twice.\nYes."
+    parts[1] = chunk(content=" twice. ")
+    assert decode(parts).text == "I should look, twice. </think>Yes."
 
 
 def test_tags_in_the_middle_of_a_sentence_are_text() -> None:
