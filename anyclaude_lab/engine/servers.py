@@ -4,13 +4,14 @@
         running = await server.running(timeout_s=120)                       # waits until it really answers
 
 The server belongs to a keeper (`keeper.py`), so that it outlives the launcher that happened to start it. A launcher
-that dies, by `kill -9` too, counts as gone. A server that crashed is reported to the request that meets it and is
-started again for the next one.
+that dies, by `kill -9` too, counts as gone. A server that crashed is reported to the request that meets it, with the
+end of its log, and is started again for the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import site
 import subprocess
@@ -27,6 +28,7 @@ from anyclaude_lab.engine.spec import ServerSpec
 from anyclaude_lab.errors import BackendUnavailable
 
 GRACE_S = 10.0
+RESTART_AFTER_S = 10.0  # a model that does not fit must not be loaded again and again by whoever asks for its health
 POLL_S = 0.05
 LEFTOVER_GRACE_S = 5.0
 RETRY_AFTER_S = 5
@@ -57,27 +59,38 @@ class SharedServer:
     folder: LeaseFolder
     log_path: Path
     grace_s: float
+    restart_after_s: float
     _hold: Path | None = None
+    _joined_at: float = 0.0
     _started: ProcessMark | None = None  # the keeper we started; None: we joined another's
 
     async def running(self, timeout_s: float | None = None) -> Running:
         """The server once it answers.
 
         Raises BackendUnavailable when it is still starting after `timeout_s` (None: wait as long as its start may
-        take), and when it failed: with the reason and the end of its log, after a new start was ordered.
+        take), and when it failed: with the reason, the end of its log, and when to ask again.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             lease = self.folder.read()
             if lease is None or lease.state == "failed" or not lease.keeper.alive:
-                await asyncio.to_thread(self._join)
-                raise BackendUnavailable(_why(lease, self.spec), retry_after_s=RETRY_AFTER_S)
+                raise await self._failed(lease)
             if lease.state == "ready" and lease.url:
                 return Running(lease.url, self.spec.model_name, self.log_path, self._reused(lease))
             if deadline is not None and time.monotonic() >= deadline:
                 still = f"{self.spec.engine} is still loading its model. What it does: {self.log_path}"
                 raise BackendUnavailable(still, retry_after_s=RETRY_AFTER_S)
             await asyncio.sleep(POLL_S)
+
+    async def _failed(self, lease: Lease | None) -> BackendUnavailable:
+        """The error that says why; orders a new start unless the last one was just now."""
+        why = lease.detail if lease and lease.detail else f"{self.spec.engine} ended unexpectedly."
+        wait_s = self._joined_at + self.restart_after_s - time.monotonic()
+        if wait_s > 0:
+            wait_s = math.ceil(wait_s)
+            return BackendUnavailable(f"{why}\nIt is started again in {wait_s} s.", retry_after_s=wait_s)
+        await asyncio.to_thread(self._join)
+        return BackendUnavailable(f"{why}\nIt is being started again.", retry_after_s=RETRY_AFTER_S)
 
     def status(self) -> JsonObject:
         """For health and dashboard: `state` (starting, ready, failed), `url`, `log`, `detail`. Reads one small file."""
@@ -99,6 +112,7 @@ class SharedServer:
     def _join(self) -> None:
         """Take hold, and have the server started if nobody has. Blocks while another launcher does the same."""
         self.folder.create()
+        self._joined_at = time.monotonic()
         with self.folder.mutex():
             if self._hold is None or not self._hold.exists():
                 self._hold = self.folder.hold()
@@ -134,14 +148,19 @@ class SharedServer:
 
 @asynccontextmanager
 async def shared_server(
-    spec: ServerSpec, *, run_dir: Path, log_dir: Path, grace_s: float = GRACE_S
+    spec: ServerSpec,
+    *,
+    run_dir: Path,
+    log_dir: Path,
+    grace_s: float = GRACE_S,
+    restart_after_s: float = RESTART_AFTER_S,
 ) -> AsyncIterator[SharedServer]:
     """Hold the server of `spec`, started if it does not run yet, until the block is left.
 
     Entering does not wait for the server. After the last holder left or died it is ended `grace_s` seconds later.
     """
     name = f"{spec.engine}-{spec.fingerprint[:12]}"
-    server = SharedServer(spec, LeaseFolder(run_dir / name), log_dir / f"{name}.log", grace_s)
+    server = SharedServer(spec, LeaseFolder(run_dir / name), log_dir / f"{name}.log", grace_s, restart_after_s)
     try:
         await asyncio.to_thread(server._join)
         yield server
@@ -160,9 +179,3 @@ def keeper_environment(environment: Mapping[str, str]) -> dict[str, str]:
     if root not in (*site.getsitepackages(), site.getusersitepackages()):
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH"))))
     return kept
-
-
-def _why(lease: Lease | None, spec: ServerSpec) -> str:
-    if lease is not None and lease.detail:
-        return f"{lease.detail}\nIt is being started again."
-    return f"{spec.engine} ended unexpectedly; it is being started again."

@@ -52,6 +52,7 @@ MAIN_MODELS = (
 )
 SMALL_MODELS = ("ANTHROPIC_DEFAULT_HAIKU_MODEL", "ANTHROPIC_SMALL_FAST_MODEL")
 
+WINDOW = "CLAUDE_CODE_MAX_CONTEXT_TOKENS"
 OUTPUT_CAP_TOKENS = 8192
 # 2.1.330 compacts when the prompt reaches window - output cap - 13,000 tokens.
 COMPACTION_RESERVE_TOKENS = 13_000
@@ -143,7 +144,9 @@ def _room(window_tokens: int | None) -> dict[str, str]:
     cap_tokens = min(OUTPUT_CAP_TOKENS, window_tokens // 4)
     return {
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(cap_tokens),
-        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(declared_window_tokens(window_tokens, cap_tokens)),
+        WINDOW: str(declared_window_tokens(window_tokens, cap_tokens)),
+        # The model menu would offer our name with a window of a million tokens.
+        "CLAUDE_CODE_DISABLE_1M_CONTEXT": "1",
     }
 
 
@@ -163,8 +166,6 @@ def _manners() -> dict[str, str]:
         "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
         # A block that differs from session to session, at the very start of the prompt.
         "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
-        # The model menu would offer our name with a window of a million tokens.
-        "CLAUDE_CODE_DISABLE_1M_CONTEXT": "1",
     }
 
 
@@ -191,6 +192,11 @@ def _notes(
         notes.append(
             f"{', '.join(models)} is yours and stays: the backend's model answers, but a claude-... name gets the long "
             "system prompt and a window that is not the model's."
+        )
+    if settings.translating and window_tokens is None and not user_env.get(WINDOW):
+        notes.append(
+            "The backend does not tell its model's context window, so Claude Code assumes a million tokens: set "
+            f"backends.{settings.mode}.contextLength in .anyclauderc.json."
         )
     if settings.translating and window_tokens is not None and window_tokens < LEAST_WINDOW_TOKENS:
         notes.append(

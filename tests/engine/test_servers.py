@@ -91,8 +91,11 @@ class Bench:
         arguments = (PORT, str(self.path / "loads"), behaviour)
         return ServerSpec("fake", FAKE, arguments, "fake-model", "/", startup_timeout_s=startup_timeout_s)
 
-    def share(self, spec: ServerSpec, grace_s: float = 0.2) -> AbstractAsyncContextManager[SharedServer]:
-        return shared_server(spec, run_dir=self.path / "run", log_dir=self.path / "logs", grace_s=grace_s)
+    def share(
+        self, spec: ServerSpec, grace_s: float = 0.2, restart_after_s: float = 0.0
+    ) -> AbstractAsyncContextManager[SharedServer]:
+        run_dir, log_dir = self.path / "run", self.path / "logs"
+        return shared_server(spec, run_dir=run_dir, log_dir=log_dir, grace_s=grace_s, restart_after_s=restart_after_s)
 
     def start_holder(self, spec: ServerSpec, grace_s: float = 0.2) -> subprocess.Popen[str]:
         """A launcher in a process of its own."""
@@ -204,6 +207,16 @@ async def test_server_that_cannot_start_says_why(bench: Bench) -> None:
         with pytest.raises(BackendUnavailable, match="while starting with exit code 3") as raised:
             await server.running()
         assert "weights do not fit" in raised.value.message
+
+
+async def test_server_that_cannot_start_is_not_started_by_everyone_who_asks(bench: Bench) -> None:
+    async with bench.share(bench.spec("broken"), restart_after_s=600) as server:
+        for _ in range(3):
+            with pytest.raises(BackendUnavailable, match="exit code 3") as raised:
+                await server.running()
+            assert raised.value.retry_after_s is not None
+            assert 500 < raised.value.retry_after_s <= 600
+        assert len(bench.loads) == 1
 
 
 async def test_server_that_refuses_its_first_request_is_ended(bench: Bench) -> None:

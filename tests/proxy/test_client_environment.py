@@ -139,6 +139,9 @@ def test_unknown_window_is_not_invented() -> None:
     ours = environment(window_tokens=None).set
     assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in ours
     assert ours["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "8192"
+    assert "CLAUDE_CODE_DISABLE_1M_CONTEXT" not in ours  # with it alone the client warns of a limit it does not keep
+    assert "contextLength" in "".join(environment("openrouter", window_tokens=None).notes)
+    assert not environment(user_env={"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "50000"}, window_tokens=None).notes
 
 
 @given(st.integers(24_000, 2_000_000))

@@ -33,7 +33,7 @@ launcher.END_GRACE_S = 1.0
 async def main():
     code = await launch(
         Settings(mode=sys.argv[1]), sys.argv[2:], base_url="http://127.0.0.1:1", environ=os.environ,
-        claude=find_claude(os.environ), model_id="anthropic-local/m", window_tokens=None,
+        claude=find_claude(os.environ), model_id="anthropic-local/m", window_tokens=99_000,
     )
     print("launcher: ended by itself", flush=True)
     return code
