@@ -164,6 +164,28 @@ def test_three_at_once_share_one_model_and_a_kill_harms_only_its_own(tmp_path: P
         until(lambda: folder.read() is None and not lease.keeper.alive, "the server ends with its last holder")
 
 
+def test_background_session_keeps_the_proxy_until_it_is_stopped(place: Place, tmp_path: Path) -> None:
+    claude = require_claude(LATEST)
+    with running(backend(lambda body: reply("Hello from behind."))) as server:
+        env = environment(place, None, settings_for("local", server))
+        env["PATH"] = f"{claude.parent}{os.pathsep}{env['PATH']}"
+        line = [*LAUNCHER, "--bg", "Say hello."]
+        with ExitStack() as stack:
+            output = tmp_path / "stderr"
+            launcher = subprocess.Popen(
+                line, cwd=place.project, env=env, stdout=subprocess.DEVNULL, stderr=output.open("wb")
+            )
+            stack.enter_context(launcher)
+            stack.callback(launcher.kill)
+            stop = [str(claude), "daemon", "stop", "--any"]
+            stack.callback(subprocess.run, stop, env=env, cwd=place.project, capture_output=True, timeout=60)
+            until(lambda: "a background session" in output.read_text(), "the launcher says why it stays")
+            until(lambda: bool(server.chats), "the background session asks")
+            assert launcher.poll() is None
+            subprocess.run(stop, env=env, cwd=place.project, capture_output=True, timeout=60, check=True)
+            assert launcher.wait(60) == 0
+
+
 def clients_of(launcher: subprocess.Popen[bytes], what: str) -> list[psutil.Process]:
     found: list[psutil.Process] = []
 
