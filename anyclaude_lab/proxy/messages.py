@@ -109,7 +109,7 @@ async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) ->
     try:
         await asyncio.shield(held.opening)
         while (events := await exchange.next()) is not None:
-            if exchange.ending is Ending.CUT and not stream.committed:
+            if exchange.ending in (Ending.CUT, Ending.ERROR) and not stream.committed:
                 raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
             await stream.write(events)
             serving.log.events(ask.request_id, events)

@@ -72,6 +72,7 @@ class Call:
         self.sent = 0  # pieces already handed to the client
         self.opened = False
         self.pieces: list[str] = []
+        self.chars = 0
         self._end = JsonEnd()
         self._is_object_text: bool | None = None
         self._sound: bool | None = None
@@ -106,6 +107,7 @@ class Call:
         end = self._end.feed(text)
         if end is not None:
             text, self.whole = text[:end], True
+        self.chars += len(text)
         self.pieces.append(text)
 
     def sound(self) -> bool:

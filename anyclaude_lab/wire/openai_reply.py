@@ -19,6 +19,11 @@ from anyclaude_lab.wire.openai_text import SPECIAL_TOKENS, ReasoningSplitter, To
 from anyclaude_lab.wire.tool_names import ToolNames
 from anyclaude_lab.wire.tool_text import CallPiece, OfferedTools, Piece, ToolTextParserFactory
 
+# Up to this size a call goes out whole. A stream that breaks inside a call then looks to the client as if it broke
+# before it: every release asks again, where older ones end the turn in silence if text came before half a call. A
+# longer call is sent as it comes, so that the client does not take a slow model's long file for a dead connection.
+HELD_CHARS = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class ReplyContext:
@@ -65,7 +70,7 @@ class ReplyAssembler:
 
     @property
     def waiting(self) -> bool:
-        """Something is held back behind a call that is not whole."""
+        """Something is held back: a call that is not whole, and what came behind it."""
         return bool(self._waiting)
 
     @property
@@ -192,6 +197,8 @@ class ReplyAssembler:
     def _send(self, call: Call) -> bool:
         """Send what has arrived of a call; whether it is whole and sent."""
         if not call.name or not (call.pieces or call.whole):
+            return False
+        if not call.opened and not call.whole and call.chars < HELD_CHARS:
             return False
         name = self._context.names.to_client(call.name)
         schema = self._context.offered.get(name, {})

@@ -135,7 +135,7 @@ class OpenAIStreamDecoder:
     def _end_of_body(self) -> list[Event]:
         if self._finished:
             return self._complete()
-        where = "inside a tool call" if self._reply.in_call else "before its end"
+        where = "inside a tool call" if self._reply.waiting else "before its end"
         return self._fail(StreamCut(f"{self._dialect.label} ended its reply {where}, without a finish_reason."))
 
     def decode_completion(self, body: JsonObject) -> list[Event]:

@@ -8,6 +8,7 @@ import pytest
 from anyclaude_lab.errors import BackendFailed, BackendUnavailable, Forbidden, PromptTooLong, RateLimited, StreamCut
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.openai_dialect import DIALECTS, LM_STUDIO, MLX_LM, OPENROUTER, VLLM, Dialect
+from anyclaude_lab.wire.openai_reply import HELD_CHARS
 from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder
 from tests.wire.openai_streams import CONTEXT, chunk, decode, piece, sse, usage_chunk
 
@@ -15,6 +16,7 @@ LS = '{"command": "ls -la"}'
 TEXT = chunk(content="I will")
 WHOLE = piece(LS, name="Bash", id="a", index=0)
 HALF = piece('{"command": "rm -rf /tmp/', name="Bash", id="b", index=1)
+LONG_HALF = piece('{"command": "rm -rf /tmp/' + "x" * HELD_CHARS, name="Bash", id="b", index=1)
 OVERFLOW = {"message": "prompt is too long: 40000 tokens > 32768 maximum", "code": 400}
 
 
@@ -30,9 +32,18 @@ def test_nothing_runnable_yet_is_a_cut_without_a_terminal_event(chunks: list[Any
 
 
 def test_an_open_call_is_never_closed_by_a_cut() -> None:
-    reply = decode([TEXT, HALF], done=False)
+    reply = decode([TEXT, LONG_HALF], done=False)
     assert reply.ending is Ending.CUT
     assert reply.events[-1].type == "content_block_delta"
+    assert reply.decoder.failure is not None
+    assert "inside a tool call" in reply.decoder.failure.message
+
+
+def test_a_cut_inside_a_call_looks_like_a_cut_before_it() -> None:
+    """Older clients end the turn in silence where half a call follows a complete text block."""
+    reply = decode([TEXT, HALF], done=False)
+    assert (reply.ending, reply.calls) == (Ending.CUT, [])
+    assert {e.type for e in reply.events} == {"message_start", "content_block_start", "content_block_delta"}
     assert reply.decoder.failure is not None
     assert "inside a tool call" in reply.decoder.failure.message
 
@@ -57,11 +68,11 @@ def test_a_finished_call_of_an_unknown_tool_is_no_reason_to_finish() -> None:
 
 
 def test_a_finished_call_before_half_a_call_is_a_cut_once_the_half_was_seen() -> None:
-    assert decode([WHOLE, HALF], done=False).ending is Ending.CUT
+    assert decode([WHOLE, LONG_HALF], done=False).ending is Ending.CUT
 
 
-def test_a_finished_call_before_half_a_call_nobody_saw_is_delivered() -> None:
-    unseen = piece('{"todos": [', name="TodoWrite", id="b", index=1)  # mended when whole, so not passed on in pieces
+@pytest.mark.parametrize("unseen", [HALF, piece('{"todos": [', name="TodoWrite", id="b", index=1)])
+def test_a_finished_call_before_half_a_call_nobody_saw_is_delivered(unseen: Any) -> None:
     reply = decode([WHOLE, unseen], done=False)
     assert (reply.ended, [name for name, _ in reply.calls]) == ("tool_use", ["Bash"])
 

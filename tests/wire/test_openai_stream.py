@@ -9,6 +9,7 @@ from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import JsonObject, Usage
 from anyclaude_lab.wire.openai_blocks import PLACEHOLDER_SIGNATURE
 from anyclaude_lab.wire.openai_dialect import LLAMA_CPP, MLX_LM
+from anyclaude_lab.wire.openai_reply import HELD_CHARS
 from anyclaude_lab.wire.openai_stream import LOST_CALL, OpenAIStreamDecoder, reply_context
 from anyclaude_lab.wire.request import Request
 from anyclaude_lab.wire.tool_names import ToolNames
@@ -172,11 +173,14 @@ def test_a_call_in_any_pieces_is_one_call(pieces: list[Any], finish: str) -> Non
 
 
 def test_input_travels_in_deltas_only_and_as_it_came() -> None:
-    reply = decode([piece("", name="Bash", id="c"), piece('{"command" :'), piece(' "ls"}'), chunk("tool_calls")])
+    long = "x" * HELD_CHARS  # a shorter call goes out whole
+    reply = decode(
+        [piece("", name="Bash", id="c"), piece('{"command" :"' + long), piece(" ls"), piece('"}'), chunk("tool_calls")]
+    )
     starts = [e.data["content_block"] for e in reply.events if e.type == "content_block_start"]
     deltas = [e.data["delta"] for e in reply.events if e.type == "content_block_delta"]
     assert starts[0]["input"] == {}
-    assert [d["partial_json"] for d in deltas] == ['{"command" :', ' "ls"}']
+    assert [d["partial_json"] for d in deltas] == ['{"command" :"' + long, " ls", '"}']
 
 
 @pytest.mark.parametrize("arguments", [None, "", "{}", {}, "null", " "])

@@ -13,7 +13,7 @@ ROWS = {
 }
 
 
-def tests_in(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """Names of the test functions and methods of a module."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     return {
@@ -31,4 +31,4 @@ def test_every_rule_names_tests_that_exist(rule: int) -> None:
     for named in ROWS[rule]:
         path, _, name = named.partition("::")
         assert (ROOT / path).is_file(), f"rule {rule}: {path} does not exist"
-        assert name in tests_in(ROOT / path), f"rule {rule}: {path} has no {name}"
+        assert name in names_in(ROOT / path), f"rule {rule}: {path} has no {name}"
