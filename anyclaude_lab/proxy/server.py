@@ -179,7 +179,10 @@ async def _dashboard(http: web.Request) -> web.Response:
     return web.Response(
         text=page,
         content_type="text/html",
-        headers={"content-security-policy": "default-src 'self' 'unsafe-inline'", "x-content-type-options": "nosniff"},
+        headers={
+            "content-security-policy": "default-src 'self' 'unsafe-inline'; img-src data:",
+            "x-content-type-options": "nosniff",
+        },
     )
 
 
