@@ -372,7 +372,7 @@ def test_under_the_launcher_the_terminal_is_claudes(tmp_path: Path) -> None:
     claude.chmod(0o755)
     with running(OpenAIStandIn([reply("ok")])) as backend:
         with terminal() as (slave, shown):
-            env = {"ANYCLAUDE_CLAUDE_PATH": str(claude), "ANYCLAUDE_DEBUG": "1"}
+            env = {"ANYCLAUDE_CLAUDE_PATH": str(claude), "ANYCLAUDE_DEBUG": "1", "LOCAL_CONTEXT_LENGTH": "100000"}
             process = proxy_process(tmp_path, backend.url, slave, **env)
             process.communicate(timeout=DEADLINE_S)
         assert len(backend.chats) == 1
