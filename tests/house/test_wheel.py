@@ -33,10 +33,7 @@ for found in pkgutil.walk_packages(anyclaude_lab.__path__, "anyclaude_lab."):
         importlib.import_module(found.name)
 """
 
-pytestmark = [
-    pytest.mark.xdist_group("wheel"),  # built once
-    pytest.mark.skipif(sys.platform == "win32", reason="links the environment's packages"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links the environment's packages")
 
 
 @dataclass(frozen=True, slots=True)
