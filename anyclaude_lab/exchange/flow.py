@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from anyclaude_lab.backends.base import Call, Reply
-from anyclaude_lab.errors import AnyclaudeError, PromptTooLong, StreamCut
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, PromptTooLong, StreamCut
 from anyclaude_lab.exchange.count import upper_tokens
 from anyclaude_lab.exchange.variant import Variant
 from anyclaude_lab.prompt.pipeline import Step, run
@@ -24,6 +25,7 @@ from anyclaude_lab.wire.request import Request
 LEAST_OUTPUT_TOKENS = (
     512  # an answer with less room than this is not worth its prefill: say that the prompt is too long
 )
+ODD_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # what reading JSON of another shape raises
 
 
 class Exchange:
@@ -43,6 +45,7 @@ class Exchange:
         self.usage = Usage()
         self.stop_reason: str | None = None
         self.tool_names: list[str] = []
+        self.untouched = True  # nothing of the reply was read yet; false from the first event, or the end
 
     async def open(self) -> None:
         """Send it; returns once the backend's headers are there. Raises `AnyclaudeError` on a refusal."""
@@ -55,12 +58,17 @@ class Exchange:
         decoder = self.reply.decoder if self.reply else None
         return decoder.progress if decoder else None
 
+    def hand_to(self, call: Call) -> None:
+        """From now on it answers `call`, which asks the same."""
+        self.call = replace(call, prompt_tokens=self.call.prompt_tokens)
+
     async def next(self) -> list[Event] | None:
         """The events of one read (maybe none), without `message_start`, which is `start`; None at the end."""
         if self.ending is not Ending.OPEN:
             return None
         reply = self.reply
         assert reply is not None and reply.decoder is not None, "open() comes first, and only a stream has events"
+        readable = True
         try:
             data = await anext(reply.body)
             events = reply.decoder.feed(data)
@@ -69,7 +77,13 @@ class Exchange:
         except AnyclaudeError as failure:
             self.failure = failure
             events = reply.decoder.close()
-        self.ending, self.usage = reply.decoder.ending, reply.decoder.usage
+        except ODD_SHAPE as error:
+            # The decoder stopped halfway, so what it would say about the end cannot be trusted.
+            found = f"{type(error).__name__}: {error}"
+            self.failure = BackendFailed(f"{reply.backend} sent a piece of its stream in an unknown shape ({found}).")
+            events, readable = [], False
+        self.ending = reply.decoder.ending if readable else Ending.CUT
+        self.usage = reply.decoder.usage
         if self.ending is not Ending.OPEN:
             self.finished_s = self._elapsed()
             self.failure = self.failure or reply.decoder.failure
@@ -79,6 +93,7 @@ class Exchange:
             await reply.close()
         if events and events[0].type == "message_start":
             events = events[1:]
+        self.untouched = self.untouched and not events and self.ending is Ending.OPEN
         self.witness(events)
         return events
 
@@ -89,12 +104,12 @@ class Exchange:
                 if self.first_content_s is None:
                     self.first_content_s = self._elapsed()
             elif event.type == "content_block_start":
-                block = event.data.get("content_block") or {}
+                block = _object(event.data.get("content_block"))
                 if block.get("type") == "tool_use":
                     self.tool_names.append(str(block.get("name")))
                     self.first_content_s = self.first_content_s or self._elapsed()
             elif event.type == "message_delta":
-                self.stop_reason = (event.data.get("delta") or {}).get("stop_reason")
+                self.stop_reason = _object(event.data.get("delta")).get("stop_reason")
 
     async def close(self) -> None:
         """Let go of the backend at once; it stops working for us."""
@@ -105,6 +120,10 @@ class Exchange:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self.started
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 async def prepare(variant: Variant, call: Call) -> Exchange:

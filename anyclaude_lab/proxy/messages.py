@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from anyclaude_lab.backends.base import Call
-from anyclaude_lab.errors import AnyclaudeError, StreamCut
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, StreamCut
 from anyclaude_lab.exchange import prepare
 from anyclaude_lab.proxy.client_stream import ClientStream
-from anyclaude_lab.proxy.retry_grace import Held, twin_key
-from anyclaude_lab.proxy.serving import Serving, new_request_id, read_body
+from anyclaude_lab.proxy.retry_grace import Held, let_go, twin_key
+from anyclaude_lab.proxy.serving import CLIENT_LEFT, Serving, new_request_id, read_body
 from anyclaude_lab.proxy.web_search import answer_search
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.fold import fold
@@ -34,17 +34,19 @@ class _Ask:
     hints: ClientHints
     lane: str
     recording: Recording | None
+    came: float  # when, by the loop's clock
     told: bool = False  # whether the end was accounted for
 
 
 async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
     """Answer one Messages request; every failure before the first byte becomes its HTTP status."""
     request_id = new_request_id()
+    came = asyncio.get_running_loop().time()
     ask = None
     try:
         request = parse_request(await read_body(http))
         hints = ClientHints.from_headers(http.headers, request.body)
-        ask = _Ask(request_id, request, hints, lane_key(hints, request), serving.recording())
+        ask = _Ask(request_id, request, hints, lane_key(hints, request), serving.recording(), came)
         return await _answer(http, serving, ask)
     except AnyclaudeError as failure:
         return serving.refused(request_id, failure, told=ask is not None and ask.told)
@@ -54,18 +56,20 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
     if (asked := search_request(ask.request)) is not None:
         return await answer_search(http, serving, ask.request, asked, ask.request_id)
     key = twin_key(ask.lane, ask.request)
+    call = Call(
+        request_id=ask.request_id,
+        lane=ask.lane,
+        original=ask.request,
+        path_qs=http.path_qs,
+        headers=list(http.headers.items()),
+        background=is_background(ask.hints, ask.request),
+    )
     held = serving.grace.take(key)
     if held is None:
-        call = Call(
-            request_id=ask.request_id,
-            lane=ask.lane,
-            original=ask.request,
-            path_qs=http.path_qs,
-            headers=list(http.headers.items()),
-            background=is_background(ask.hints, ask.request),
-        )
         exchange = await prepare(serving.variant, call)
         held = Held(exchange, asyncio.ensure_future(exchange.open()))
+    else:
+        held.exchange.hand_to(call)
     exchange = held.exchange
     serving.live.publish("started", id=ask.request_id, lane=ask.lane[:12], model=ask.request.model)
     status = 200
@@ -73,25 +77,24 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
         if ask.request.stream:
             return await _stream(http, serving, ask, held)
         return await _whole(serving, ask, held)
-    except asyncio.CancelledError:
-        status = 499
+    except (asyncio.CancelledError, ConnectionError):
+        status = CLIENT_LEFT
         serving.metrics.disconnects.inc()
         await asyncio.shield(serving.grace.hold(key, held))
-        raise
-    except ConnectionError:
-        status = 499
-        serving.metrics.disconnects.inc()
-        await serving.grace.hold(key, held)
         raise
     except AnyclaudeError as failure:
         status = failure.status
         exchange.failure = failure
         await exchange.close()
         raise
+    except Exception as error:  # a defect of ours: the backend is let go all the same
+        status = 500
+        exchange.failure = BackendFailed(f"The proxy failed on this request ({type(error).__name__}).")
+        await let_go(held)
+        raise
     finally:
-        if status != 499 or exchange.finished_s is not None:
-            ask.told = True
-            serving.finished(exchange, ask.hints, status=status, recording=ask.recording)
+        ask.told = True
+        serving.finished(exchange, ask.hints, status=status, recording=ask.recording)
 
 
 async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) -> web.StreamResponse:
@@ -101,7 +104,7 @@ async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) ->
         exchange.start,
         serving.metrics,
         headers={"request-id": f"req_{ask.request_id}"},
-        commit_s=serving.commit_s,
+        commit_s=serving.commit_s - (asyncio.get_running_loop().time() - ask.came),
         ping_s=serving.ping_s,
         on_violation=lambda complaint: serving.log.violation(ask.request_id, complaint),
         recording=ask.recording,
@@ -122,6 +125,7 @@ async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) ->
         if not stream.committed:
             raise
         exchange.failure, exchange.ending = failure, Ending.CUT  # the status is out: let the client ask again
+        await exchange.close()
         return await stream.end(Ending.CUT)
     finally:
         stream.release()

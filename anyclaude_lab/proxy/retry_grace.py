@@ -1,7 +1,7 @@
 """A prefill whose client left runs on for a moment: the client's retry, the same request again, takes it over.
 
 A backend that throws its computed prompt away when the connection closes would otherwise start a 20-second prefill
-anew for every retry. Only exchanges that have produced no content yet are held, so a joiner misses nothing.
+anew for every retry. Only exchanges that have produced no event yet are held, so a joiner misses nothing.
 """
 
 from __future__ import annotations
@@ -55,10 +55,9 @@ class RetryGrace:
 
     async def hold(self, key: str, held: Held) -> None:
         """Keep it for its twin, or drop it at once where it is not worth keeping."""
-        exchange = held.exchange
-        worth = exchange.variant.backend.loses_prefill_on_abort and exchange.first_content_s is None
+        worth = held.exchange.variant.backend.loses_prefill_on_abort and held.exchange.untouched
         if not worth or self.grace_s <= 0 or key in self._held:
-            await _drop(held)
+            await let_go(held)
             return
         self._metrics.retry_grace.labels("held").inc()
         self._held[key] = held
@@ -76,7 +75,7 @@ class RetryGrace:
         await asyncio.sleep(self.grace_s)
         self._timers.pop(key, None)
         self._metrics.retry_grace.labels("cancelled").inc()
-        await _drop(self._held.pop(key))
+        await let_go(self._held.pop(key))
 
     async def close(self) -> None:
         """Drop everything."""
@@ -85,10 +84,11 @@ class RetryGrace:
         self._timers.clear()
         held, self._held = list(self._held.values()), {}
         for one in held:
-            await _drop(one)
+            await let_go(one)
 
 
-async def _drop(held: Held) -> None:
+async def let_go(held: Held) -> None:
+    """Stop the backend's work on it, opened or not."""
     held.opening.cancel()
     await asyncio.wait({held.opening})
     if not held.opening.cancelled():

@@ -24,6 +24,7 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # listened on
 SHUTDOWN_S = 5.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BEGUN = web.RequestKey("begun", web.StreamResponse)
 
 
 class Server:
@@ -62,7 +63,7 @@ class Server:
     def _app(self) -> web.Application:
         serving = self.serving
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._guard, self._account])
-        app.on_response_prepare.append(keep_as_sent)
+        app.on_response_prepare.extend((keep_as_sent, _note_begun))
         app.on_shutdown.append(self._end_live_feeds)
         add, get = app.router.add_route, app.router.add_get
 
@@ -119,7 +120,7 @@ class Server:
                 return response
             except AnyclaudeError as failure:
                 status = failure.status
-                return error_response(failure, new_request_id())
+                return _cut_off(request) or error_response(failure, new_request_id())
             except web.HTTPException as answer:
                 status = answer.status
                 raise
@@ -129,7 +130,7 @@ class Server:
                 request_id = new_request_id()
                 serving.log.crash(request_id, error)
                 status = 500
-                return error_response(
+                return _cut_off(request) or error_response(
                     BackendFailed(
                         f"The proxy failed on this request ({type(error).__name__}); its log has the details."
                     ),
@@ -140,6 +141,18 @@ class Server:
 
     async def _end_live_feeds(self, app: web.Application) -> None:
         self.serving.live.close()  # an open dashboard would hold up the end
+
+
+async def _note_begun(http: web.Request, response: web.StreamResponse) -> None:
+    http[BEGUN] = response
+
+
+def _cut_off(http: web.Request) -> web.StreamResponse | None:
+    """The answer that had begun, its connection closed: an error response would stand in the middle of its body."""
+    begun = http.get(BEGUN)
+    if begun is not None and http.transport is not None:
+        http.transport.close()
+    return begun
 
 
 OUR_PAGES = ("/", "/health/live", "/health/ready", "/v1/metrics", "/v1/circuit-breaker/metrics", "/v1/live")

@@ -222,7 +222,7 @@ def _status_in(chunk: JsonObject) -> int:
             candidate = int(candidate)
         if isinstance(candidate, int) and 400 <= candidate < 600:
             return candidate
-        if candidate in _STATUS_OF_TYPE:
+        if isinstance(candidate, str) and candidate in _STATUS_OF_TYPE:
             return _STATUS_OF_TYPE[candidate]
     return 500
 

@@ -1,0 +1,124 @@
+"""What goes wrong inside a stream: the client sees a cut it can mend, the backend is let go, the end is told once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from anyclaude_lab.wire.events import Event, JsonObject
+from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said
+from tests.standins.http import wait_until_async
+from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.script import Refusal, reply
+
+SSE = (("content-type", "text/event-stream"),)
+
+
+def finished(proxy: RunningProxy) -> list[JsonObject]:
+    return [item for item in proxy.serving.live.recent if item["kind"] == "finished"]
+
+
+async def read_to_the_cut(proxy: RunningProxy, path: str = "/v1/messages", **changes: Any) -> bytes:
+    got = bytearray()
+    with pytest.raises(httpx.RemoteProtocolError):
+        async with proxy.http.stream("POST", path, json=ASK | changes) as answer:
+            assert answer.status_code == 200
+            async for data in answer.aiter_bytes():
+                got += data
+    return bytes(got)
+
+
+async def leave_during_prefill(proxy: RunningProxy, backend: OpenAIStandIn) -> None:
+    body = json.dumps(ASK).encode()
+    url = httpx.URL(proxy.url)
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(
+        f"POST /v1/messages HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
+    await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": 1},
+        {"choices": [{"delta": "text"}]},
+        {"choices": [{"delta": {"tool_calls": True}}]},
+        {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": ["Read"]}]}}]},
+    ],
+)
+async def test_a_chunk_of_an_unknown_shape_is_a_failure_of_the_backend(start: StartProxy, chunk: JsonObject) -> None:
+    odd = b"data: " + json.dumps(chunk).encode() + b"\n\n"
+    late = Refusal(200, headers=SSE, body=odd, after_s=0.6)
+    async with OpenAIStandIn([Refusal(200, headers=SSE, body=odd), late, reply("fine")]) as backend:
+        proxy = await start(backend.url, commit_s=0.3)
+        refused = await proxy.ask()
+        assert (refused.status_code, refused.json()["error"]["type"]) == (500, "api_error")
+        assert "unknown shape" in refused.json()["error"]["message"]
+        got = await read_to_the_cut(proxy)
+        assert b"message_start" in got and b"message_stop" not in got and b"HTTP/1.1" not in got
+        assert [item["ending"] for item in finished(proxy)] == ["cut", "cut"]
+        assert "fine" in said(await proxy.ask())
+
+
+async def test_an_error_in_a_stream_may_have_any_code(start: StartProxy) -> None:
+    body = b'data: {"error": {"code": {"of": "mine"}, "message": "out of memory"}}\n\n'
+    async with OpenAIStandIn([Refusal(200, headers=SSE, body=body)]) as backend:
+        refused = await (await start(backend.url)).ask()
+        assert (refused.status_code, "out of memory" in refused.text) == (500, True)
+
+
+async def test_a_defect_of_ours_cuts_the_stream_and_lets_the_backend_go(
+    start: StartProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with OpenAIStandIn([reply("on and on ", endless=True, gap_s=0.01), reply("fine")]) as backend:
+        proxy = await start(backend.url)
+
+        def fail(_: str, events: list[Event]) -> None:
+            if events:
+                raise RuntimeError("a defect")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(proxy.serving.log, "events", fail)
+            got = await read_to_the_cut(proxy)
+        assert b"text_delta" in got and b"HTTP/1.1" not in got and b"a defect" not in got
+        await wait_until_async(lambda: backend.chats[0].client_gone_s is not None, "the backend is let go")
+        assert [item["status"] for item in finished(proxy)] == [500]
+        assert "fine" in said(await proxy.ask())
+
+
+async def test_a_client_that_leaves_a_prefill_is_told_of_and_so_is_the_one_that_takes_it_over(
+    start: StartProxy,
+) -> None:
+    async with OpenAIStandIn([reply("from the one prefill", silence_s=0.6)], profile="mlx-lm") as backend:
+        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
+        await leave_during_prefill(proxy, backend)
+        await wait_until_async(lambda: bool(proxy.serving.grace._held), "the prefill is held")
+        answer = await proxy.ask(max_tokens=64000)
+        assert len(backend.chats) == 1
+        left, served = finished(proxy)
+        assert (left["status"], served["status"]) == (499, 200)
+        assert answer.headers["request-id"] == f"req_{served['id']}" != f"req_{left['id']}"
+
+
+async def test_a_stream_shows_life_in_time_however_long_the_preparation_took(
+    start: StartProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with OpenAIStandIn([reply("at last", silence_s=30)]) as backend:
+        proxy = await start(backend.url, commit_s=0.3, ping_s=30)
+        counter = proxy.serving.variant.counter
+        count, counted = counter.count, []
+
+        async def slow(*args: Any, **options: Any) -> Any:
+            await asyncio.sleep(0.4)
+            counted.append(asyncio.get_running_loop().time())
+            return await count(*args, **options)
+
+        monkeypatch.setattr(counter, "count", slow)
+        async with proxy.http.stream("POST", "/v1/messages", json=ASK):
+            assert asyncio.get_running_loop().time() - counted[0] < 0.25
