@@ -62,7 +62,8 @@ async def start(tmp_path: Path) -> AsyncIterator[StartProxy]:
             env: Mapping[str, str] | None = None,
             flags: Mapping[str, Any] | None = None,
             port: int = 0,
-            **timing: float,
+            commit_s: float = 10.0,
+            ping_s: float = 10.0,
         ) -> RunningProxy:
             environ = {"LOCAL_URL": f"{url}/v1"} if url else {}
             settings, _ = load_settings(
@@ -78,7 +79,8 @@ async def start(tmp_path: Path) -> AsyncIterator[StartProxy]:
                 parts.breaker,
                 models=("anthropic-local/test",),
                 search=search_services(settings),
-                **timing,
+                commit_s=commit_s,
+                ping_s=ping_s,
             )
             server = Server(serving)
             stack.push_async_callback(server.stop)
