@@ -84,6 +84,7 @@ class Exchange:
             events, readable = [], False
         self.ending = reply.decoder.ending if readable else Ending.CUT
         self.usage = reply.decoder.usage
+        self.witness(events)  # before the end is timed: the first content may come with it
         if self.ending is not Ending.OPEN:
             self.finished_s = self._elapsed()
             self.failure = self.failure or reply.decoder.failure
@@ -94,7 +95,6 @@ class Exchange:
         if events and events[0].type == "message_start":
             events = events[1:]
         self.untouched = self.untouched and not events and self.ending is Ending.OPEN
-        self.witness(events)
         return events
 
     def witness(self, events: list[Event]) -> None:
