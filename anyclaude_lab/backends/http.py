@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import ipaddress
+import os
 from base64 import b64encode
 from dataclasses import dataclass
 from typing import Self
@@ -225,7 +226,9 @@ class HttpLeg:
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
             return self._unavailable(f"no trusted TLS connection: {error}")
         if isinstance(error, aiohttp.ClientConnectorError):
-            return self._unavailable((error.os_error.strerror or "connection failed").lower())
+            # asyncio's own words name a function and a tuple; the number of the error has plain ones
+            reason = os.strerror(error.os_error.errno) if error.os_error.errno else "connection failed"
+            return self._unavailable(reason.lower())
         if isinstance(error, aiohttp.ClientConnectionError | OSError):
             return BackendUnavailable(f"{self.url} closed the connection without an answer", retry_after_s=1)
         return BackendFailed(f"{self.url} does not speak HTTP as expected: {error}")

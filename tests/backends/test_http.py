@@ -97,6 +97,7 @@ async def test_a_refused_connection_says_how_to_mend_it() -> None:
         await leg.open("GET", "/")
     assert caught.value.status == 529
     assert isinstance(caught.value.retry_after_s, int)
+    assert "(connection refused)" in caught.value.message
     await leg.close()
 
 
