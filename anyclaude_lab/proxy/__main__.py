@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyclaude_lab import __version__
-from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
 from anyclaude_lab.settings import PREFERRED_PORT, Settings, load_settings
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(arguments.text)
             return 0
         settings, warnings = load_settings(
-            arguments.flags, os.environ, cwd=Path.cwd(), home=Path.home(), config_file=arguments.config_file
+            arguments.flags, os.environ, cwd=_current_folder(), home=Path.home(), config_file=arguments.config_file
         )
         arguments.refuse_strangers(settings)
         for warning in warnings:
@@ -41,8 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as mistake:
         print(f"anyclaude: {mistake.message}", file=sys.stderr)
         return USAGE_ERROR
+    except AnyclaudeError as failure:
+        print(f"anyclaude: {failure.message}", file=sys.stderr)
+        return BACKEND_ERROR
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise SettingsError(f"The current folder cannot be used ({why}): change into another one.") from None
 
 
 def _run(settings: Settings, arguments: Arguments, environ: Mapping[str, str]) -> int:
@@ -131,7 +142,7 @@ def _announce(settings: Settings, url: str, model_id: str) -> None:
     if settings.mode == "claude":
         print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} claude")
     else:
-        print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=x claude --model {model_id}")
+        print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=local claude --model {model_id}")
     if model_id.endswith("/" + EMBEDDED_NAME):
         print(
             "NOTE: no model is configured; a tiny DEMONSTRATION model answers. It calls tools and can do little else.\n"
