@@ -6,7 +6,9 @@ calibrated by what the backend reported for earlier requests. Every count says h
 
 from __future__ import annotations
 
+import asyncio
 import math
+import threading
 from pathlib import Path
 from typing import Protocol
 
@@ -77,17 +79,18 @@ class PromptCounter:
     def __init__(self, backend: Backend, files: ModelFiles | None = None) -> None:
         self._backend, self._files = backend, files
         self._calibration = Calibration()
+        self._one_at_a_time = threading.Lock()  # a tokenizer's memory is no place for two threads
 
     async def count(self, request: Request, *, near_tokens: int | None = None) -> Count:
         """For a request about to be sent. Only near the window `near_tokens` is the backend asked."""
-        here = self._here(request)
+        here = await self._here(request)
         if here.exact or near_tokens is None or upper_tokens(here) < NEAR * near_tokens:
             return here
         return await self._asked(request) or here
 
     async def count_exactly(self, request: Request) -> Count:
         """For count_tokens: the best there is."""
-        return await self._asked(request) or self._here(request)
+        return await self._asked(request) or await self._here(request)
 
     def learn(self, request: Request, reported_tokens: int | None) -> None:
         """Take in what the backend said `request` had."""
@@ -103,9 +106,14 @@ class PromptCounter:
         tokens = await self._backend.count(request)
         return None if tokens is None else Count(tokens, BACKEND_METHOD, exact=True)
 
-    def _here(self, request: Request) -> Count:
-        counter, template = self._base()
-        return count_request(_body(request), Calibrated(counter, self._calibration, self._backend.name), template)
+    async def _here(self, request: Request) -> Count:
+        # The first count reads a tokenizer of megabytes, and a new prompt takes it seconds: not while others stream.
+        return await asyncio.to_thread(self._counted, request) if self._files else self._counted(request)
+
+    def _counted(self, request: Request) -> Count:
+        with self._one_at_a_time:
+            counter, template = self._base()
+            return count_request(_body(request), Calibrated(counter, self._calibration, self._backend.name), template)
 
     def _base(self) -> tuple[TokenCounter, ChatTemplate | None]:
         return (self._files.counter, self._files.template) if self._files else (characters(), None)
