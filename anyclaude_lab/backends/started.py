@@ -46,9 +46,10 @@ class StartedBackend:
     async def _up(self, wait_s: float) -> Backend:
         running = await self._server.running(wait_s)
         if self._backend is None or running.url != self._url:
-            if self._backend is not None:
-                await self._backend.close()
-            self._url, self._backend = running.url, self._connect(running.url)
+            former, self._url = self._backend, running.url
+            self._backend = self._connect(running.url)  # before anything else can come in between
+            if former is not None:
+                await former.close()
         return self._backend
 
     async def _up_now(self) -> Backend | None:
