@@ -144,9 +144,15 @@ async def _started(settings: Settings, budgets: Budgets, state_folder: Path, sta
 
     model = str(_model_folder(settings) or settings.local.model_path)
     spec = mlx_lm_server(model, port=settings.local.port, startup_timeout_s=settings.local.startup_timeout_s)
-    server = await stack.enter_async_context(
-        shared_server(spec, run_dir=state_folder / "run", log_dir=state_folder / "logs")
-    )
+    try:
+        server = await stack.enter_async_context(
+            shared_server(spec, run_dir=state_folder / "run", log_dir=state_folder / "logs")
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"No model server can be started, because {state_folder} cannot be used ({error.strerror or error}): "
+            "make it a folder that can be written, or set HOME to one, or LOCAL_URL to a server that runs."
+        ) from None
     name = EMBEDDED_NAME if settings.local.source == "embedded" else Path(model).name
 
     def connect(url: str) -> Backend:

@@ -108,6 +108,8 @@ async def serve(
             if settings.record_dir is not None:
                 print(f"anyclaude: {_recording_line(settings)}", file=sys.stderr)
             window = await parts.variant.window()
+            if window is None and (complaint := await parts.variant.backend.health()):
+                print(f"anyclaude: {complaint}", file=sys.stderr)
             return await launch(
                 settings,
                 claude_args,
