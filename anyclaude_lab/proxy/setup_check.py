@@ -91,6 +91,7 @@ async def check_backend(settings: Settings, *, home: Path) -> list[Finding]:
             return [_check_model(settings)]
         async with asyncio.timeout(HEALTH_S), composed(settings, state_folder=home / ".anyclaude") as parts:
             complaint = await parts.variant.backend.health()
+            window = None if complaint else await parts.variant.window()
     except AnyclaudeError as error:
         complaint = error.message
     except TimeoutError:
@@ -98,16 +99,35 @@ async def check_backend(settings: Settings, *, home: Path) -> list[Finding]:
     if complaint is not None:
         return [Finding(Level.FAILURE, "backend", complaint)]
     findings = [Finding(Level.FINE, "backend", _described(settings))]
+    if settings.translating:
+        findings.append(check_window(window, settings.mode))
     if settings.mode == "claude" and settings.claude.api_key is None:
         findings.append(Finding(Level.NOTE, "key", "ANTHROPIC_API_KEY is not set; Claude Code's own login is used"))
     return findings
 
 
+def check_window(window_tokens: int | None, mode: str) -> Finding:
+    """Whether Claude Code's own prompt fits."""
+    from anyclaude_lab.proxy.client_environment import LEAST_WINDOW_TOKENS
+
+    if window_tokens is None:
+        sentence = (
+            f"the backend does not tell its context window: set backends.{mode}.contextLength in .anyclauderc.json"
+        )
+        return Finding(Level.WARNING, "window", sentence)
+    if window_tokens < LEAST_WINDOW_TOKENS:
+        sentence = f"{window_tokens} tokens are too few for Claude Code: load the model with 32768 or more"
+        return Finding(Level.WARNING, "window", sentence)
+    return Finding(Level.FINE, "window", f"{window_tokens} tokens")
+
+
 def _check_model(settings: Settings) -> Finding:
     """Whether a server could be started. Raises `SettingsError` where not."""
+    from anyclaude_lab.engine import embedded
     from anyclaude_lab.engine.mlx_server import mlx_lm_server
 
     if settings.local.model_path is None:
+        mlx_lm_server(str(embedded.folder()))
         sentence = "nothing is configured: the small demonstration model answers (LOCAL_URL or --model name a real one)"
         return Finding(Level.FINE, "backend", sentence)
     mlx_lm_server(settings.local.model_path)

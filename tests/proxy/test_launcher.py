@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -281,3 +282,26 @@ def test_claude_code_is_looked_for_in_its_places_in_order(tmp_path: Path) -> Non
     assert find_claude({**env, "ANYCLAUDE_CLAUDE_PATH": named}) == named
     with pytest.raises(SettingsError, match="ANYCLAUDE_CLAUDE_PATH names"):
         find_claude({**env, "ANYCLAUDE_CLAUDE_PATH": str(tmp_path / "absent")})
+
+
+def test_a_backend_that_is_down_is_said_before_the_client_starts(tmp_path: Path) -> None:
+    program = tmp_path / "claude"
+    program.write_text(f"#!{sys.executable}\nprint('client')\n")
+    program.chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    env = os.environ | {
+        "HOME": str(tmp_path),
+        "ANYCLAUDE_CLAUDE_PATH": str(program),
+        "LOCAL_URL": f"http://127.0.0.1:{port}",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "anyclaude_lab.proxy", "--port", "0"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert (done.returncode, done.stdout) == (0, "client\n")
+    assert f"Nothing answers at http://127.0.0.1:{port}" in done.stderr

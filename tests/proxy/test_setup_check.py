@@ -16,10 +16,12 @@ import pytest
 
 from anyclaude_lab.proxy import setup_check
 from anyclaude_lab.proxy.setup_check import (
+    Finding,
     Level,
     check_engine,
     check_port,
     check_proxies,
+    check_window,
     claude_settings_files,
     managed_folder,
     our_variables,
@@ -104,6 +106,27 @@ def test_in_passthrough_the_users_own_credential_and_model_are_no_matter(tmp_pat
     path = written(tmp_path / "a.json", {"env": {"ANTHROPIC_API_KEY": "sk-ant-x", "ANTHROPIC_MODEL": "opus"}})
     assert overriding_entries(our_variables(Settings(mode="claude")), [path]) == []
     assert len(overriding_entries(our_variables(Settings()), [path])) == 2
+
+
+# The model
+
+
+def test_the_window_is_told_and_judged() -> None:
+    assert check_window(65_536, "local") == Finding(Level.FINE, "window", "65536 tokens")
+    small, unknown = check_window(4096, "local"), check_window(None, "openrouter")
+    assert small.level is unknown.level is Level.WARNING
+    assert "4096" in small.sentence and "32768" in small.sentence
+    assert "backends.openrouter.contextLength" in unknown.sentence
+
+
+async def test_a_demonstration_model_without_its_weights_cannot_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_mlx()
+    monkeypatch.setattr("anyclaude_lab.engine.embedded.folder", lambda: tmp_path)
+    (finding,) = await setup_check.check_backend(Settings(), home=tmp_path)
+    assert finding.level is Level.FAILURE
+    assert str(tmp_path) in finding.sentence and "config.json" in finding.sentence
 
 
 # This machine
@@ -217,6 +240,7 @@ def test_everything_there(machine: Machine) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert report["backend"].startswith("ok") and server.url in report["backend"]
     assert report["claude"].startswith("ok 9.9.9 (Claude Code)")
+    assert report["window"].startswith("warn 8192 tokens are too few")  # what llama.cpp has without -c
     assert done.stdout.rstrip().endswith("Ready.")
 
 
