@@ -12,7 +12,7 @@ from aiohttp import web
 
 from anyclaude_lab.backends.breaker import Breaker
 from anyclaude_lab.backends.search import SearchService
-from anyclaude_lab.errors import AnyclaudeError, RequestTooLarge
+from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, RequestTooLarge
 from anyclaude_lab.exchange import Exchange, Variant
 from anyclaude_lab.proxy.live import LiveFeed
 from anyclaude_lab.proxy.log import Log
@@ -139,13 +139,15 @@ def error_response(failure: AnyclaudeError, request_id: str) -> web.Response:
 
 
 async def read_body(http: web.Request) -> bytes:
-    """The request's body; raises `RequestTooLarge` over the cap without reading on."""
+    """The request's body. Raises `RequestTooLarge` over the cap, unread; `InvalidRequest` where it is broken."""
     if (http.content_length or 0) > MAX_BODY_BYTES:
         raise RequestTooLarge(_too_large(http.content_length))
     try:
         return await http.read()
     except web.HTTPRequestEntityTooLarge:
         raise RequestTooLarge(_too_large(None)) from None
+    except web.RequestPayloadError as error:
+        raise InvalidRequest(f"The request body cannot be read ({' '.join(str(error).split())}).") from None
 
 
 def _too_large(size_bytes: int | None) -> str:

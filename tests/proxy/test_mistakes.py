@@ -1,4 +1,4 @@
-"""What a person can get wrong around the program: one sentence, a code, no stack trace."""
+"""What a person or a program can get wrong around the proxy: one sentence, a code, no stack trace."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from anyclaude_lab.errors import BackendUnavailable
 from anyclaude_lab.proxy import __main__ as program
+from tests.proxy.conftest import StartProxy
+from tests.standins.openai_api import OpenAIStandIn
 
 
 def the_sentence(capsys: pytest.CaptureFixture[str]) -> str:
@@ -52,3 +54,11 @@ def test_a_backend_that_fails_before_anything_runs(
     monkeypatch.setattr(program, "_run", fail)
     assert program.main([]) == 4
     assert "nobody is there" in the_sentence(capsys)
+
+
+async def test_a_body_that_is_not_packed_as_its_header_says(start: StartProxy) -> None:
+    async with OpenAIStandIn([]) as backend:
+        proxy = await start(backend.url)
+        refused = await proxy.http.post("/v1/messages", content=b"no gzip", headers={"content-encoding": "gzip"})
+        assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+        assert "gzip" in refused.json()["error"]["message"]
