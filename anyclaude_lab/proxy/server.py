@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,8 @@ from anyclaude_lab.proxy.tokens import count_tokens, describe_model, list_models
 from anyclaude_lab.settings import PREFERRED_PORT
 
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # listened on, and how this machine reaches it
-SHUTDOWN_S = 5.0
+SHUTDOWN_S = 5.0  # for answers that are being given to come to their end
+CANCELLED_S = 1.0  # for what was cancelled then to let go of its backend and be accounted for
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BEGUN = web.RequestKey("begun", web.StreamResponse)
@@ -37,9 +39,10 @@ class Server:
             self._app(),
             handler_cancellation=True,
             access_log=None,
-            shutdown_timeout=SHUTDOWN_S,
+            shutdown_timeout=SHUTDOWN_S / 2,  # quirk(aiohttp): it waits that long twice, and not for what it cancels
             auto_decompress=serving.variant.backend.translating,  # a relayed body stays as it came
         )
+        self._answering: set[asyncio.Task[object]] = set()
         self.url = ""
         self.port = 0
 
@@ -56,6 +59,8 @@ class Server:
     async def stop(self) -> None:
         """Finish or end what runs. The backend is its owner's to close."""
         await self._runner.cleanup()
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=CANCELLED_S)
         await self.serving.grace.close()
         for service in self.serving.search:
             await service.close()
@@ -112,6 +117,9 @@ class Server:
         serving = self.serving
         endpoint = _endpoint(request)
         status = CLIENT_LEFT
+        task = asyncio.current_task()
+        assert task is not None
+        self._answering.add(task)
         active = nullcontext() if endpoint in OUR_PAGES else serving.metrics.active.track_inprogress()
         with active, serving.metrics.duration_s.labels(endpoint).time():
             try:
@@ -137,6 +145,7 @@ class Server:
                     request_id,
                 )
             finally:
+                self._answering.discard(task)
                 serving.metrics.requests.labels(endpoint, str(status)).inc()
 
     async def _end_live_feeds(self, app: web.Application) -> None:

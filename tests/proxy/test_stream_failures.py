@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from anyclaude_lab.proxy.server import Server
 from anyclaude_lab.wire.events import Event, JsonObject
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said
 from tests.standins.http import wait_until_async
 from tests.standins.openai_api import OpenAIStandIn
-from tests.standins.script import Refusal, reply
+from tests.standins.script import Refusal, Reply, reply
 
 SSE = (("content-type", "text/event-stream"),)
 
@@ -122,3 +123,21 @@ async def test_a_stream_shows_life_in_time_however_long_the_preparation_took(
         monkeypatch.setattr(counter, "count", slow)
         async with proxy.http.stream("POST", "/v1/messages", json=ASK):
             assert asyncio.get_running_loop().time() - counted[0] < 0.25
+
+
+@pytest.mark.parametrize("turn", [reply("on and on ", endless=True, gap_s=0.01), reply("never", silence_s=30)])
+async def test_a_proxy_that_stops_ends_its_streams_and_tells_of_them(
+    start: StartProxy, monkeypatch: pytest.MonkeyPatch, turn: Reply
+) -> None:
+    monkeypatch.setattr("anyclaude_lab.proxy.server.SHUTDOWN_S", 0.2)
+    async with OpenAIStandIn([turn], profile="mlx-lm") as backend:
+        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "30000"})
+        server = Server(proxy.serving)
+        url = await server.start("127.0.0.1", 0)
+        asking = asyncio.create_task(proxy.http.post(f"{url}/v1/messages", json=ASK))
+        await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
+        await server.stop()
+        assert [item["status"] for item in finished(proxy)] == [499]
+        await wait_until_async(lambda: backend.chats[0].client_gone_s is not None, "the backend is let go")
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asking
