@@ -24,7 +24,7 @@ from anyclaude_lab.errors import (
 )
 from anyclaude_lab.wire import json_text
 from anyclaude_lab.wire.events import JsonObject
-from anyclaude_lab.wire.openai_dialect import Dialect
+from anyclaude_lab.wire.openai_dialect import OPENROUTER, Dialect
 
 LOADING_RETRY_AFTER_S = 5
 _MAX_MESSAGE_CHARS = 600
@@ -204,6 +204,10 @@ def _classified(status: int, text: str, dialect: Dialect, retry_after_s: int | N
         return NotFound(sentence, hint="Name a model that the server has: --model ID, or the mode's model setting.")
     if status == 404 and dialect.status_is_404:
         return BackendFailed(f"{dialect.label} failed: {_short(text)}", retry_after_s=retry_after_s)
+    if status == 401:
+        # Claude Code adds "Please run /login" to it, which is about another account.
+        key = "OPENROUTER_API_KEY" if dialect is OPENROUTER else "LOCAL_API_KEY"
+        sentence = f"{dialect.label} refused the key: {_short(text)} (check {key})"
     if status >= 500:
         sentence = f"{dialect.label} failed: {_short(text)}"
     return for_status(status, sentence, retry_after_s=retry_after_s)

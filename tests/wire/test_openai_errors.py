@@ -198,3 +198,9 @@ def test_a_wrong_address_is_named_as_such() -> None:
     error = read_error(404, b"Not Found", DIALECTS["mlx-lm"])
     assert error.hint is not None
     assert "/v1" in error.hint
+
+
+@pytest.mark.parametrize(("name", "variable"), [("openrouter", "OPENROUTER_API_KEY"), ("vllm", "LOCAL_API_KEY")])
+def test_a_refused_key_says_which_one_to_look_at(name: str, variable: str) -> None:
+    failure = read_error(401, b'{"error":{"message":"No auth credentials found"}}', DIALECTS[name])
+    assert "No auth credentials found" in failure.message and variable in failure.message
