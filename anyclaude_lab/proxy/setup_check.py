@@ -97,7 +97,9 @@ async def check_backend(settings: Settings, *, home: Path) -> list[Finding]:
     except TimeoutError:
         complaint = f"no answer within {HEALTH_S:g} s"
     if complaint is not None:
-        return [Finding(Level.FAILURE, "backend", complaint)]
+        address = _address(settings)
+        where = f" ({address})" if address.removesuffix("/v1") not in complaint else ""
+        return [Finding(Level.FAILURE, "backend", complaint + where)]
     findings = [Finding(Level.FINE, "backend", _described(settings))]
     if settings.translating:
         findings.append(check_window(window, settings.mode))
@@ -137,12 +139,17 @@ def _check_model(settings: Settings) -> Finding:
 def _described(settings: Settings) -> str:
     if settings.mode == "mlx-cluster":
         return f"answers: {len(settings.cluster.nodes)} nodes configured"
+    return f"answers at {_address(settings)}" + (f", model {settings.model}" if settings.model else "")
+
+
+def _address(settings: Settings) -> str:
+    """Where the backend is; "" where it is in no single place."""
     url = {
         "local": settings.local.base_url,
         "openrouter": settings.openrouter.base_url,
         "claude": settings.claude.base_url,
-    }[settings.mode]
-    return f"answers at {without_credentials(url or '')}" + (f", model {settings.model}" if settings.model else "")
+    }.get(settings.mode)
+    return without_credentials(url or "")
 
 
 async def running_servers() -> list[Finding]:

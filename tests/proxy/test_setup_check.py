@@ -29,7 +29,7 @@ from anyclaude_lab.proxy.setup_check import (
 )
 from anyclaude_lab.settings import MODES, LocalSettings, Settings
 from tests.requirements import require_mlx
-from tests.standins.http import running
+from tests.standins.http import Exchange, Responder, StandIn, running
 from tests.standins.openai_api import OpenAIStandIn
 
 OURS: dict[str, str | None] = {
@@ -252,6 +252,20 @@ def test_nothing_configured_needs_nothing_and_starts_nothing(machine: Machine) -
     assert done.returncode == 0, done.stdout
     assert "demonstration" in lines(done)["backend"]
     assert not (machine.home / ".anyclaude" / "run").exists()
+
+
+class Elsewhere(StandIn):
+    """A web server that is no model server."""
+
+    async def answer(self, exchange: Exchange, responder: Responder) -> None:
+        await responder.full(404, b"<html>Not here</html>")
+
+
+def test_a_complaint_names_the_address(machine: Machine) -> None:
+    with running(Elsewhere()) as server:
+        done = machine.check(LOCAL_URL=server.url)
+    assert done.returncode == 4
+    assert lines(done)["backend"].startswith("FAIL") and server.url in lines(done)["backend"]
 
 
 @posix_only
