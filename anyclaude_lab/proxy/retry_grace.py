@@ -78,7 +78,8 @@ class RetryGrace:
         await let_go(self._held.pop(key))
 
     async def close(self) -> None:
-        """Drop everything."""
+        """Drop everything, and whatever still comes."""
+        self.grace_s = 0.0
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

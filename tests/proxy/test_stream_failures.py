@@ -129,14 +129,22 @@ async def test_a_stream_shows_life_in_time_however_long_the_preparation_took(
 async def test_a_proxy_that_stops_ends_its_streams_and_tells_of_them(
     start: StartProxy, monkeypatch: pytest.MonkeyPatch, turn: Reply
 ) -> None:
-    monkeypatch.setattr("anyclaude_lab.proxy.server.SHUTDOWN_S", 0.2)
+    monkeypatch.setattr("anyclaude_lab.proxy.server.SHUTDOWN_S", 1.0)
     async with OpenAIStandIn([turn], profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "30000"})
         server = Server(proxy.serving)
         url = await server.start("127.0.0.1", 0)
         asking = asyncio.create_task(proxy.http.post(f"{url}/v1/messages", json=ASK))
         await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
-        await server.stop()
+        hold = proxy.serving.grace.hold
+
+        async def take_a_moment(*held: Any) -> None:
+            await asyncio.sleep(0.05)
+            await hold(*held)
+
+        monkeypatch.setattr(proxy.serving.grace, "hold", take_a_moment)
+        async with asyncio.timeout(1.9):  # not twice the promise
+            await server.stop()
         assert [item["status"] for item in finished(proxy)] == [499]
         await wait_until_async(lambda: backend.chats[0].client_gone_s is not None, "the backend is let go")
         with pytest.raises(httpx.RemoteProtocolError):
