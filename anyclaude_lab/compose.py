@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,16 +47,16 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
     if lacking:
         raise SettingsError(lacking)
     async with AsyncExitStack() as stack:
-        backend = await _backend(settings, state_folder, stack)
+        breaker = _breaker(settings)
+
+        def gated(answering: Backend) -> Backend:
+            return GatedBackend(answering, breaker, time.monotonic) if breaker is not None else answering
+
+        if settings.mode == "local" and settings.local.source != "url":
+            backend = await _started(settings, state_folder, stack, gated)
+        else:
+            backend = gated(_backend(settings))
         stack.push_async_callback(backend.close)
-        breaker = None
-        if settings.breaker.enabled:
-            breaker = Breaker(
-                failure_threshold=settings.breaker.failure_threshold,
-                success_threshold=settings.breaker.success_threshold,
-                retry_s=settings.breaker.retry_s,
-            )
-            backend = GatedBackend(backend, breaker, time.monotonic)
         folder = _model_folder(settings)
         variant = Variant(
             name=settings.mode,
@@ -102,7 +102,15 @@ def secrets(settings: Settings) -> Iterable[Secret]:
     return (key for key in held if key is not None)
 
 
-async def _backend(settings: Settings, state_folder: Path, stack: AsyncExitStack) -> Backend:
+def _breaker(settings: Settings) -> Breaker | None:
+    chosen = settings.breaker
+    if not chosen.enabled:
+        return None
+    return Breaker(chosen.failure_threshold, chosen.success_threshold, chosen.retry_s)
+
+
+def _backend(settings: Settings) -> Backend:
+    """What answers where it runs already."""
     budgets = Budgets(silence_s=settings.request_timeout_s)
     if settings.mode == "claude":
         return ClaudeBackend(settings.claude.base_url, api_key=_reveal(settings.claude.api_key), budgets=budgets)
@@ -125,20 +133,21 @@ async def _backend(settings: Settings, state_folder: Path, stack: AsyncExitStack
             for node in settings.cluster.nodes
         ]
         return ClusterBackend(nodes, retry_s=settings.cluster.health_interval_s)
-    if settings.local.source == "url":
-        return OpenAIBackend(
-            "local",
-            settings.local.base_url or "",
-            server=settings.local.server,
-            model=settings.model,
-            small_model=settings.small_model,
-            api_key=_reveal(settings.local.api_key),
-            budgets=budgets,
-        )
-    return await _started(settings, budgets, state_folder, stack)
+    return OpenAIBackend(
+        "local",
+        settings.local.base_url or "",
+        server=settings.local.server,
+        model=settings.model,
+        small_model=settings.small_model,
+        api_key=_reveal(settings.local.api_key),
+        budgets=budgets,
+    )
 
 
-async def _started(settings: Settings, budgets: Budgets, state_folder: Path, stack: AsyncExitStack) -> Backend:
+async def _started(
+    settings: Settings, state_folder: Path, stack: AsyncExitStack, gated: Callable[[Backend], Backend]
+) -> Backend:
+    """A model server brought up for the user. The breaker stands behind the start: loading is no failure."""
     from anyclaude_lab.engine.mlx_server import mlx_lm_server
     from anyclaude_lab.engine.servers import shared_server
 
@@ -156,7 +165,8 @@ async def _started(settings: Settings, budgets: Budgets, state_folder: Path, sta
     name = EMBEDDED_NAME if settings.local.source == "embedded" else Path(model).name
 
     def connect(url: str) -> Backend:
-        return OpenAIBackend(name, url, server="mlx-lm", model_path=model, budgets=budgets)
+        budgets = Budgets(silence_s=settings.request_timeout_s)
+        return gated(OpenAIBackend(name, url, server="mlx-lm", model_path=model, budgets=budgets))
 
     return StartedBackend(name, server, connect)
 

@@ -131,8 +131,7 @@ class GatedBackend:
         if not self.breaker.admit(started):
             wait_s = self.breaker.retry_after_s(started)
             raise BackendUnavailable(
-                f"The backend {self.name} failed {self.breaker.failures_in_a_row} times in a row and is left alone; "
-                f"the next attempt is in {wait_s} s.",
+                f"The backend {self.name} failed repeatedly and is left alone; the next attempt is in {wait_s} s.",
                 retry_after_s=wait_s,
             )
         try:
