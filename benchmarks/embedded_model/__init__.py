@@ -1,0 +1,1 @@
+"""How the demonstration model inside the package was made, and what it scores."""

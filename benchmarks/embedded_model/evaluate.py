@@ -1,0 +1,214 @@
+"""What the demonstration model scores: `python -m benchmarks.embedded_model.evaluate`.
+
+Free greedy decoding, no grammar. An answer counts when the tool's name and every argument are right, character for
+character, and nothing else was said. Frames, tool lists, file names and words are the held-out ones (`phrases.py`).
+The last lines score the same weights shuffled within each tensor: what the program around the weights could do alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from anyclaude_lab.engine import embedded
+from benchmarks.embedded_model import phrases
+from benchmarks.embedded_model.conversations import HELD_OUT, Call, Json, Speaker, asked, call_message
+
+TOOLS = ["Bash", "Read", "Edit", "Write", "Grep", "Glob", "ToolSearch", "WebFetch"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a prompt looks around the order: sizes in characters."""
+
+    name: str
+    system: int
+    tool_text: int  # per tool description
+    other_tools: int
+    behind: int  # system text between the user's text and the answer
+    turns: int = 1
+    orders: int = 1
+
+
+SHAPES = [
+    Shape("bare", 60, 0, 0, 0),
+    Shape("short", 1500, 100, 4, 400),
+    Shape("long", 7000, 1000, 8, 4000),
+    Shape("client", 12000, 1600, 12, 9000),
+    Shape("turn 3", 1500, 100, 4, 400, turns=3),
+    Shape("3 steps", 1500, 100, 4, 400, orders=3),
+]
+
+
+@dataclass
+class Answer:
+    text: str
+    prompt_tokens: int
+    prefill_s: float
+
+    def calls(self) -> list[Call]:
+        """The tool calls, as mlx-lm's json_tools parser reads them."""
+        found = []
+        for block in self.text.split("<tool_call>")[1:]:
+            try:
+                call = json.loads(block.split("</tool_call>")[0])
+                found.append(Call(call["name"], call["arguments"]))
+            except (ValueError, KeyError, TypeError):
+                found.append(Call("(malformed)", {}))
+        return found
+
+    def only(self, call: Call) -> bool:
+        return self.calls() == [call] and self.text.startswith("<tool_call>") and self.text.endswith("</tool_call>")
+
+
+class Model:
+    """A model folder, asked by greedy decoding. With `shuffle_seed` every weight tensor is permuted first."""
+
+    def __init__(self, folder: pathlib.Path, shuffle_seed: int | None = None) -> None:
+        from mlx_lm import load
+
+        self.model, self.tokenizer = load(str(folder))[:2]
+        if shuffle_seed is not None:
+            self._shuffle(shuffle_seed)
+
+    def _shuffle(self, seed: int) -> None:
+        import mlx.core as mx
+        from mlx.utils import tree_flatten
+
+        mx.random.seed(seed)
+        self.model.load_weights(
+            [
+                (name, mx.random.permutation(value.reshape(-1)).reshape(value.shape))
+                for name, value in tree_flatten(self.model.parameters())
+            ]
+        )
+
+    def answer(self, messages: list[Json], tools: list[Json] | None, max_tokens: int = 200) -> Answer:
+        from mlx_lm import stream_generate
+
+        prompt = self.tokenizer.apply_chat_template(messages, tools=tools, add_generation_prompt=True)
+        started, first, text = time.monotonic(), 0.0, ""
+        for part in stream_generate(self.model, self.tokenizer, prompt, max_tokens=max_tokens):
+            first = first or time.monotonic() - started
+            text += part.text
+        return Answer(text, len(prompt), first)
+
+
+@dataclass
+class Task:
+    """A conversation whose next answers are known: `calls` one after the other, then the closing text."""
+
+    messages: list[Json]
+    tools: list[Json]
+    calls: list[Call]
+
+
+def task(speaker: Speaker, shape: Shape, tool: str) -> Task:
+    messages: list[Json] = [{"role": "system", "content": speaker.junk(shape.system)}]
+    for _ in range(shape.turns - 1):
+        text, earlier = speaker.orders(1)
+        messages += asked(speaker, text, 0)
+        messages += [call_message(earlier[0]), {"role": "tool", "content": speaker.result(earlier[0])}]
+        messages.append({"role": "assistant", "content": phrases.DONE})
+    text, calls = speaker.orders(shape.orders, tool)
+    messages += asked(speaker, text, shape.behind)
+    return Task(messages, speaker.tools(shape.other_tools, shape.tool_text), calls)
+
+
+def carried_out(model: Model, speaker: Speaker, given: Task, misses: list[str]) -> tuple[bool, list[Answer]]:
+    """Whether every call came, in order and exactly, and the closing text behind the last result."""
+    messages, answers = list(given.messages), []
+    for call in given.calls:
+        answers.append(model.answer(messages, given.tools))
+        if not answers[-1].only(call):
+            misses.append(
+                f"{[m['content'] for m in given.messages if m['role'] == 'user'][-1]!r}: wanted {call}, got {answers[-1].text[:200]!r}"
+            )
+            return False, answers
+        messages += [call_message(call), {"role": "tool", "content": speaker.result(call)}]
+    answers.append(model.answer(messages, given.tools))
+    if answers[-1].text != phrases.DONE:
+        misses.append(f"closing text: {answers[-1].text[:200]!r}")
+    return answers[-1].text == phrases.DONE, answers
+
+
+def score(model: Model, shape: Shape, per_tool: int, seed: int, misses: list[str]) -> tuple[Counter[str], list[Answer]]:
+    """Right answers by tool (`per_tool` tasks each), and every answer given."""
+    speaker = Speaker(HELD_OUT, random.Random(f"{seed}/{shape.name}"))
+    right: Counter[str] = Counter()
+    answers: list[Answer] = []
+    for tool in TOOLS:
+        for _ in range(per_tool):
+            ok, given = carried_out(model, speaker, task(speaker, shape, tool), misses)
+            right[tool] += ok
+            answers += given
+    return right, answers
+
+
+def remarks(model: Model) -> tuple[int, int]:
+    """Held-out remarks that name nothing to do, answered with the greeting; and how many there are."""
+    tools = Speaker(HELD_OUT, random.Random(5)).tools(2, 40)
+    right = sum(
+        model.answer([{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}], tools).text
+        == phrases.GREETING
+        for text in phrases.HELD_OUT_REMARKS
+    )
+    return right, len(phrases.HELD_OUT_REMARKS)
+
+
+def report(model: Model, label: str, shapes: list[Shape], per_tool: int, seed: int, show: int) -> None:
+    for shape in shapes:
+        misses: list[str] = []
+        right, answers = score(model, shape, per_tool, seed, misses)
+        n = per_tool * len(TOOLS)
+        tokens = sorted(answer.prompt_tokens for answer in answers)
+        slowest = max(answer.prefill_s for answer in answers)
+        by_tool = " ".join(f"{tool} {right[tool]}/{per_tool}" for tool in TOOLS)
+        print(
+            f"{label} | {shape.name:8} | {tokens[0]}-{tokens[-1]} prompt tokens, slowest first token {slowest:.1f} s"
+            f" | exact {right.total()}/{n} = {right.total() / n:.0%} | {by_tool}",
+            flush=True,
+        )
+        for miss in misses[:show]:
+            print(f"    {miss}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--model", type=pathlib.Path, default=embedded.folder(), help="folder; the packaged model by default"
+    )
+    parser.add_argument(
+        "--per-tool", type=int, default=10, help="tasks per tool and shape; long shapes take a fifth of it"
+    )
+    parser.add_argument(
+        "--shape", action="append", choices=[shape.name for shape in SHAPES], help="only this shape (repeatable)"
+    )
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--misses", type=int, default=0, help="print so many wrong answers per shape")
+    options = parser.parse_args()
+    shapes = [shape for shape in SHAPES if not options.shape or shape.name in options.shape]
+    model = Model(options.model)
+    for shape in shapes:
+        per_tool = options.per_tool if shape.system < 5000 else max(1, options.per_tool // 5)
+        report(model, "trained ", [shape], per_tool, options.seed, options.misses)
+    right, n = remarks(model)
+    print(f"trained  | remarks  | {right}/{n} answered as a demonstration model, without a call")
+    report(
+        Model(options.model, shuffle_seed=1),
+        "shuffled",
+        [SHAPES[0]],
+        max(1, options.per_tool // 5),
+        options.seed,
+        options.misses,
+    )
+
+
+if __name__ == "__main__":
+    main()
