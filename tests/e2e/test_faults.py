@@ -125,4 +125,5 @@ def test_in_claude_mode_faults_pass_as_they_are(mishap: Fault | Refusal, place: 
         passed = next(p for p in proxy.messages if p.request_body == struck.body)
         assert passed.status == struck.status
         assert passed.body == bytes(struck.sent)
-        assert passed.complete == (not isinstance(mishap, Cut))
+        if not isinstance(mishap, StreamError):  # the client hangs up on an error event, before or after the end
+            assert passed.complete == (not isinstance(mishap, Cut))
