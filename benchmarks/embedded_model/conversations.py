@@ -203,7 +203,7 @@ class Speaker:
 
     def tools(self, count: int, size: int) -> list[Json]:
         """The eight known tools, shuffled among `count` unknown ones, with descriptions of about `size` characters."""
-        known = {tool: keys for tool, keys in vocabulary.ARGUMENTS.items()}
+        known = dict(vocabulary.ARGUMENTS)
         other = {
             self.word().capitalize() + self.word().capitalize(): [self.word() for _ in range(self.rng.randint(1, 6))]
             for _ in range(count)

@@ -14,7 +14,6 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from anyclaude_lab.engine import embedded
 from benchmarks.embedded_model import phrases

@@ -1,4 +1,4 @@
-"""The demonstration model that comes with the package: it follows simple orders, so that the whole path can be tried offline.
+"""The demonstration model that comes with the package: simple orders, so that the whole path can be tried offline.
 
 See MODEL_CARD.md beside this file. It is no replacement for a real model.
 """
