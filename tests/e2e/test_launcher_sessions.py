@@ -9,8 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from anyclaude_lab.engine.lease import LeaseFolder
 from tests.e2e.claude_code import LATEST, RELEASES, Place, Terminal, environment, headless
 from tests.e2e.conftest import settings_for
 from tests.e2e.session import PROMPT, EditSession
+from tests.processes import until
 from tests.requirements import require_claude, require_mlx
 from tests.standins.anthropic_api import AnthropicStandIn
 from tests.standins.http import running
@@ -196,13 +195,6 @@ def clients_of(launcher: subprocess.Popen[bytes], what: str) -> list[psutil.Proc
 
     until(look, what)
     return found
-
-
-def until(condition: Callable[[], bool], what: str, deadline_s: float = 60) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
-        time.sleep(0.05)
 
 
 def type_in(terminal: Terminal, text: str) -> None:

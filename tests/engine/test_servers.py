@@ -9,9 +9,8 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +23,8 @@ from anyclaude_lab.engine.lease import Lease, LeaseFolder, ProcessMark
 from anyclaude_lab.engine.servers import SharedServer, keeper_environment, shared_server
 from anyclaude_lab.engine.spec import PORT, ServerSpec
 from anyclaude_lab.errors import BackendUnavailable
+from tests.processes import DEADLINE_S, gone, until
 
-DEADLINE_S = 30.0
 FAKE = str(Path(__file__).with_name("fake_server.py"))
 
 HOLDER = """
@@ -44,17 +43,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.02)
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def get(url: str) -> int:

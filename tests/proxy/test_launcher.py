@@ -9,8 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +18,7 @@ import pytest
 
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.proxy.launcher import claude_processes, find_claude, run_claude
-
-DEADLINE_S = 30.0
-URL = "http://127.0.0.1:1"
+from tests.processes import DEADLINE_S, gone, until
 
 LAUNCHER = """
 import asyncio, os, sys
@@ -33,7 +30,7 @@ launcher.END_GRACE_S = 1.0
 
 async def main():
     code = await launch(
-        Settings(mode=sys.argv[1]), sys.argv[2:], base_url="http://127.0.0.1:1", environ=os.environ,
+        Settings(mode=sys.argv[1]), sys.argv[3:], base_url=sys.argv[2], environ=os.environ,
         claude=find_claude(os.environ), model_id="anthropic-local/m", window_tokens=99_000,
     )
     print("launcher: ended by itself", flush=True)
@@ -72,23 +69,17 @@ if deed:
 """
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.02)
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 @dataclass
 class Desk:
     """A folder with the stand-in for Claude Code, and every launcher started from it."""
 
     path: Path
     launchers: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """The proxy's; like no other test's, which may run beside this one."""
+        return f"http://127.0.0.1:1{self.path}"
 
     @property
     def claude(self) -> Path:
@@ -108,7 +99,7 @@ class Desk:
     ) -> subprocess.Popen[str]:
         inherited = {name: value for name, value in os.environ.items() if name not in ("PATH", "HOME")}
         process = subprocess.Popen(
-            [*prefix, sys.executable, "-c", LAUNCHER, mode, *args],
+            [*prefix, sys.executable, "-c", LAUNCHER, mode, self.url, *args],
             env={**inherited, "HOME": str(self.path), "PATH": f"{self.claude.parent}:/usr/bin:/bin", **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -162,7 +153,7 @@ def test_child_gets_the_environment_of_its_mode(desk: Desk) -> None:
     local, claude = (note["env"] for note in desk.notes)
     assert isinstance(local, dict)
     assert isinstance(claude, dict)
-    assert local["ANTHROPIC_BASE_URL"] == claude["ANTHROPIC_BASE_URL"] == URL
+    assert local["ANTHROPIC_BASE_URL"] == claude["ANTHROPIC_BASE_URL"] == desk.url
     assert local["ANTHROPIC_MODEL"] == "anthropic-local/m"
     assert "127.0.0.1" in local["NO_PROXY"]
     assert "ANTHROPIC_API_KEY" not in local
@@ -245,11 +236,11 @@ def test_server_started_by_a_session_does_not_keep_the_launcher(desk: Desk) -> N
 
 
 def test_sessions_of_another_proxy_do_not_count(desk: Desk) -> None:
-    other = subprocess.Popen([desk.claude, "wait"], env={"ANTHROPIC_BASE_URL": "http://127.0.0.1:2"})
+    other = subprocess.Popen([desk.claude, "wait"], env={"ANTHROPIC_BASE_URL": f"{desk.url}/other"})
     try:
         until(lambda: bool(desk.notes), "the other session runs")
-        assert claude_processes(URL) == []
-        assert other.pid in claude_processes("http://127.0.0.1:2")
+        assert claude_processes(desk.url) == []
+        assert other.pid in claude_processes(f"{desk.url}/other")
     finally:
         other.kill()
         other.wait()
