@@ -101,8 +101,9 @@ def _program(names: tuple[str, ...], what: str) -> Path:
 def install_clients() -> None:
     """Install every release that the tests drive, before any test's clock runs."""
     from tests.e2e.claude_code import RELEASES
+    from tests.prompt.live import RECORDED
 
-    for version in RELEASES:
+    for version in dict.fromkeys((*RELEASES, *RECORDED)):
         if _claude(version) is None:
             print(f"Claude Code {version} could not be installed; its tests skip, or fail with REQUIRE_ALL=1")
 
