@@ -21,7 +21,8 @@ from anyclaude_lab.backends.started import StartedBackend
 from anyclaude_lab.engine import embedded
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.exchange import Variant
-from anyclaude_lab.exchange.count import FolderFiles, PromptCounter
+from anyclaude_lab.exchange.count import PromptCounter
+from anyclaude_lab.exchange.model_files import FolderFiles
 from anyclaude_lab.prompt.pipeline import Plan
 from anyclaude_lab.settings import Secret, Settings, missing
 

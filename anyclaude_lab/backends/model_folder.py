@@ -9,6 +9,8 @@ import orjson
 
 from anyclaude_lab.wire.events import JsonObject
 
+_CACHED = "models--"  # a model's folder in the cache: models--owner--name
+
 
 def model_folder(name: str) -> Path | None:
     """The folder of a model: the name itself if it is one, else the newest snapshot in the Hugging Face cache."""
@@ -17,9 +19,14 @@ def model_folder(name: str) -> Path | None:
         return folder
     if name.count("/") != 1:
         return None
-    snapshots = _hub_cache() / f"models--{name.replace('/', '--')}" / "snapshots"
-    found = [p for p in snapshots.glob("*") if (p / "config.json").is_file()] if snapshots.is_dir() else []
-    return max(found, key=lambda p: p.stat().st_mtime, default=None)
+    return _newest_snapshot(_hub_cache() / f"{_CACHED}{name.replace('/', '--')}")
+
+
+def downloaded_models() -> list[tuple[str, Path]]:
+    """Hub id and folder of every model in the Hugging Face cache, by name."""
+    cached = sorted(_hub_cache().glob(f"{_CACHED}*"))
+    found = [(path.name.removeprefix(_CACHED).replace("--", "/", 1), _newest_snapshot(path)) for path in cached]
+    return [(name, folder) for name, folder in found if folder is not None]
 
 
 def trained_window_tokens(name: str) -> int | None:
@@ -32,6 +39,11 @@ def trained_window_tokens(name: str) -> int | None:
         if isinstance(tokens, int) and tokens > 0:
             return tokens
     return None
+
+
+def _newest_snapshot(cached: Path) -> Path | None:
+    found = [path for path in cached.glob("snapshots/*") if (path / "config.json").is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _hub_cache() -> Path:

@@ -1,7 +1,8 @@
 """How many tokens a prompt has, without generating anything.
 
-The best way that is there: the backend's own endpoint, else the model's tokenizer and chat template, else characters,
-calibrated by what the backend reported for earlier requests. Every count says how it was made and whether it is exact.
+The best way that is there: the backend's own endpoint, else the model's tokenizer and chat template, else those of
+another model of its family, else characters; the last two are calibrated by what the backend reported for earlier
+requests. Every count says how it was made and whether it is exact.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
 
 from anyclaude_lab.backends.base import Backend
+from anyclaude_lab.exchange.model_files import ModelFiles, files_for
 from anyclaude_lab.render.count import Count, count_request
 from anyclaude_lab.render.template import ChatTemplate
-from anyclaude_lab.render.tokens import Calibrated, Calibration, TokenCounter, characters, from_tokenizer_json
-from anyclaude_lab.wire import json_text
+from anyclaude_lab.render.tokens import Calibrated, Calibration, TokenCounter, characters
 from anyclaude_lab.wire.openai_dialect import MLX_LM
 from anyclaude_lab.wire.openai_request import to_openai
 from anyclaude_lab.wire.request import Request
@@ -32,52 +32,17 @@ def upper_tokens(count: Count) -> int:
     return count.tokens if count.exact else math.ceil(count.tokens * MARGIN)
 
 
-class ModelFiles(Protocol):
-    """Tokenizer and chat template of the model that answers."""
-
-    @property
-    def counter(self) -> TokenCounter: ...
-
-    @property
-    def template(self) -> ChatTemplate | None: ...
-
-
-class FolderFiles:
-    """Read from a model folder at the first count."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._counter: TokenCounter | None = None
-        self._template: ChatTemplate | None = None
-
-    @property
-    def counter(self) -> TokenCounter:
-        if self._counter is None:
-            self._read()
-        assert self._counter is not None
-        return self._counter
-
-    @property
-    def template(self) -> ChatTemplate | None:
-        if self._counter is None:
-            self._read()
-        return self._template
-
-    def _read(self) -> None:
-        tokenizer, config = self._folder / "tokenizer.json", self._folder / "tokenizer_config.json"
-        self._counter = from_tokenizer_json(tokenizer.read_bytes()) if tokenizer.is_file() else characters()
-        written = self._folder / "chat_template.jinja"
-        facts = json_text.loads(config.read_bytes()) if config.is_file() else {}
-        text = written.read_text("utf-8") if written.is_file() else None
-        if isinstance(facts, dict):
-            self._template = ChatTemplate.from_tokenizer_config(facts, template_file=text)
-
-
 class PromptCounter:
     """Counts for one backend, and learns from its reports. The same numbers serve count_tokens, clamp and usage."""
 
-    def __init__(self, backend: Backend, files: ModelFiles | None = None) -> None:
-        self._backend, self._files = backend, files
+    def __init__(
+        self,
+        backend: Backend,
+        files: ModelFiles | None = None,
+        find_files: Callable[[str], ModelFiles | None] = files_for,
+    ) -> None:
+        self._backend, self._files, self._find_files = backend, files, find_files
+        self._model: str | None = None  # the one that answered last
         self._calibration = Calibration()
         self._one_at_a_time = threading.Lock()  # a tokenizer's memory is no place for two threads
 
@@ -92,8 +57,9 @@ class PromptCounter:
         """For count_tokens: the best there is."""
         return await self._asked(request) or await self._here(request)
 
-    def learn(self, request: Request, reported_tokens: int | None) -> None:
-        """Take in what the backend said `request` had."""
+    def learn(self, request: Request, reported_tokens: int | None, model: str | None = None) -> None:
+        """Take in which model answered, and what the backend said `request` had."""
+        self._look_up(model)
         counter, template = self._base()
         if counter.exact or reported_tokens is None:
             return
@@ -101,6 +67,12 @@ class PromptCounter:
         self._calibration = self._calibration.learned(
             self._backend.name, counted_tokens=counted, reported_tokens=reported_tokens
         )
+
+    def _look_up(self, model: str | None) -> None:
+        if self._files is None and model is not None and model != self._model:
+            self._model, self._files = model, self._find_files(model)
+            if self._files is not None:
+                self._calibration = Calibration()  # learned for characters
 
     async def _asked(self, request: Request) -> Count | None:
         tokens = await self._backend.count(request)

@@ -90,7 +90,8 @@ class Exchange:
             self.failure = self.failure or reply.decoder.failure
             if self.ending is Ending.CUT and self.failure is None:
                 self.failure = StreamCut("The backend's stream ended before its end.")
-            self.variant.counter.learn(self.sent, self.usage.prompt_tokens)
+            model = None if self.call.background else reply.model  # a helper request may have gone to another one
+            self.variant.counter.learn(self.sent, self.usage.prompt_tokens, model)
             await reply.close()
         if events and events[0].type == "message_start":
             events = events[1:]
