@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Self
 
 from anyclaude_lab.backends.base import Backend, Call, Reply
-from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendTimeout, BackendUnavailable
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendTimeout, BackendUnavailable, StreamCut
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
+
+LATENCIES_KEPT = 1000
+PROBE_RETRY_S = 5  # while a probe is on its way nobody knows how long it takes
+FAULTS = (BackendUnavailable, BackendTimeout, BackendFailed, StreamCut)
+DATA = b"data:"  # what a line of a stream that says something begins with
 
 
 class State(IntEnum):
@@ -26,65 +32,96 @@ class State(IntEnum):
     HALF_OPEN = 2
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Admission:
+    """One admitted request. Its outcome counts in its own `epoch` only; each change of state begins a new one."""
+
+    epoch: int
+    probe: bool
+
+
 @dataclass(slots=True)
 class Breaker:
     """CLOSED -(failure_threshold failures in a row)-> OPEN -(retry_s later)-> HALF_OPEN, one probe at a time.
 
-    success_threshold successes close it again, any failure in HALF_OPEN opens it. Times are seconds of one clock.
+    success_threshold successful probes close it again, any failed one opens it. Every admission is given back once, as
+    succeeded, failed or abandoned; later words about it are ignored. Times are seconds of one clock.
     """
 
     failure_threshold: int = 5
     success_threshold: int = 2
     retry_s: float = 30.0
     enabled: bool = True
+    latency_window_s: float = 300.0
     state: State = State.CLOSED
     failures_in_a_row: int = 0
     successes_in_a_row: int = 0
     failures_total: int = 0
     successes_total: int = 0
     next_attempt: float = 0.0
-    probing: bool = False
-    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+    _epoch: int = 0
+    _probe: Admission | None = None
+    _open: set[Admission] = field(default_factory=set)
+    _latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
 
-    def admit(self, now: float) -> bool:
-        """Whether a request may go to the backend now."""
-        if not self.enabled or self.state is State.CLOSED:
-            return True
-        if self.state is State.OPEN and now >= self.next_attempt:
-            self.state, self.successes_in_a_row, self.probing = State.HALF_OPEN, 0, False
-        if self.state is State.HALF_OPEN and not self.probing:
-            self.probing = True
-            return True
-        return False
+    def admit(self, now: float) -> Admission | None:
+        """The right to ask the backend now; None where it is left alone."""
+        if self.enabled and self.state is State.OPEN and now >= self.next_attempt:
+            self._enter(State.HALF_OPEN)
+        if self.enabled and (self.state is State.OPEN or self._probe is not None):
+            return None
+        admission = Admission(self._epoch, probe=self.state is State.HALF_OPEN)
+        if admission.probe:
+            self._probe = admission
+        self._open.add(admission)
+        return admission
 
-    def succeeded(self, latency_s: float) -> None:
-        """The backend answered; `latency_s` is the time to its response headers."""
-        self.latencies_s.append(latency_s)
+    def succeeded(self, admission: Admission) -> None:
+        """The backend answered it."""
+        if not self._settle(admission):
+            return
         self.successes_total += 1
-        self.failures_in_a_row, self.probing = 0, False
+        if admission.epoch != self._epoch:
+            return
+        self.failures_in_a_row = 0
         self.successes_in_a_row += 1
         if self.state is State.HALF_OPEN and self.successes_in_a_row >= self.success_threshold:
-            self.state = State.CLOSED
+            self._enter(State.CLOSED)
 
-    def failed(self, now: float) -> None:
-        """The backend could not answer."""
+    def failed(self, admission: Admission, now: float) -> None:
+        """The backend could not answer it."""
+        if not self._settle(admission):
+            return
         self.failures_total += 1
+        if admission.epoch != self._epoch:
+            return
+        self.successes_in_a_row = 0
         self.failures_in_a_row += 1
-        self.successes_in_a_row, self.probing = 0, False
-        if self.state is State.HALF_OPEN or self.failures_in_a_row >= self.failure_threshold:
-            self.state, self.next_attempt = State.OPEN, now + self.retry_s
+        if self.state is State.HALF_OPEN or (self.enabled and self.failures_in_a_row >= self.failure_threshold):
+            self.next_attempt = now + self.retry_s
+            self._enter(State.OPEN)
 
-    def abandoned(self) -> None:
-        """The client went away, or the request itself was refused: says nothing about the backend."""
-        self.probing = False
+    def abandoned(self, admission: Admission) -> None:
+        """The client went away, or the request itself was at fault: says nothing about the backend."""
+        self._settle(admission)
+
+    def took(self, now: float, latency_s: float) -> None:
+        """Note the time to one answer's head."""
+        self._latencies.append((now, latency_s))
+
+    def latencies_s(self, now: float) -> list[float]:
+        """The times to a head of the last `latency_window_s`, shortest first."""
+        while self._latencies and self._latencies[0][0] < now - self.latency_window_s:
+            self._latencies.popleft()
+        return sorted(latency for _, latency in self._latencies)
 
     def retry_after_s(self, now: float) -> int:
         """Whole seconds until asking again makes sense."""
-        return max(1, math.ceil(self.next_attempt - now))
+        return PROBE_RETRY_S if self.state is State.HALF_OPEN else max(1, math.ceil(self.next_attempt - now))
 
-    def snapshot(self) -> JsonObject:
+    def snapshot(self, now: float) -> JsonObject:
         """The seed's names, for `/v1/circuit-breaker/metrics`."""
-        samples = sorted(self.latencies_s)
+        samples = self.latencies_s(now)
 
         def pick(quantile: float) -> float | None:
             if not samples:
@@ -97,6 +134,8 @@ class Breaker:
             "successCount": self.successes_in_a_row,
             "failuresTotal": self.failures_total,
             "successesTotal": self.successes_total,
+            "nextAttemptSeconds": self.retry_after_s(now) if self.state is State.OPEN else None,
+            "latencyWindowSeconds": self.latency_window_s,
             "latencySamples": len(samples),
             "avgLatencyMs": round(sum(samples) / len(samples) * 1000, 3) if samples else None,
             "minLatencyMs": pick(0),
@@ -105,6 +144,21 @@ class Breaker:
             "p95LatencyMs": pick(0.95),
             "p99LatencyMs": pick(0.99),
         }
+
+    def _settle(self, admission: Admission) -> bool:
+        """Whether this is the first word about it. Frees the place of the probe if it is the probe's."""
+        known = admission in self._open
+        self._open.discard(admission)
+        if self._probe is admission:
+            self._probe = None
+        return known
+
+    def _enter(self, state: State) -> None:
+        self.state, self._probe = state, None
+        self._epoch += 1
+        self.successes_in_a_row = 0
+        if state is State.CLOSED:
+            self.failures_in_a_row = 0
 
 
 class GatedBackend:
@@ -127,28 +181,31 @@ class GatedBackend:
 
     async def send(self, request: Request, call: Call) -> Reply:
         """Ask, unless the breaker is open: then `BackendUnavailable` with the time to wait."""
-        started = self._clock()
-        if not self.breaker.admit(started):
-            wait_s = self.breaker.retry_after_s(started)
+        breaker, started = self.breaker, self._clock()
+        admission = breaker.admit(started)
+        if admission is None:
+            wait_s = breaker.retry_after_s(started)
             raise BackendUnavailable(
                 f"The backend {self.name} failed repeatedly and is left alone; the next attempt is in {wait_s} s.",
                 retry_after_s=wait_s,
             )
         try:
             reply = await self.backend.send(request, call)
-        except (BackendUnavailable, BackendTimeout, BackendFailed):
-            self.breaker.failed(self._clock())
+        except FAULTS:
+            breaker.failed(admission, self._clock())
             raise
         except AnyclaudeError:
-            self.breaker.succeeded(self._clock() - started)  # a refusal is an answer
+            breaker.succeeded(admission)  # a refusal is an answer
             raise
         except BaseException:
-            self.breaker.abandoned()
+            breaker.abandoned(admission)
             raise
+        breaker.took(self._clock(), self._clock() - started)
         if reply.status >= 500:
-            self.breaker.failed(self._clock())
+            breaker.failed(admission, self._clock())
         else:
-            self.breaker.succeeded(self._clock() - started)
+            watched = _Watched(reply, breaker, admission, self._clock)
+            reply.body, reply.close = watched, watched.close
         return reply
 
     async def count(self, request: Request) -> int | None:
@@ -165,3 +222,46 @@ class GatedBackend:
 
     async def close(self) -> None:
         await self.backend.close()
+
+
+class _Watched:
+    """The body of a reply; tells the breaker how it went.
+
+    A head alone proves nothing: servers send it before the prefill. A probe has succeeded with its first data, so that
+    a long answer keeps nobody waiting; any other request when it is let go.
+    """
+
+    def __init__(self, reply: Reply, breaker: Breaker, admission: Admission, clock: Callable[[], float]) -> None:
+        self._body: AsyncIterator[bytes] = reply.body
+        self._close, self._decoder = reply.close, reply.decoder
+        self._breaker, self._admission, self._clock = breaker, admission, clock
+        self._tail = b""
+        self._spoke = False  # data came, or the whole body
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            data = await anext(self._body)
+        except StopAsyncIteration:
+            self._spoke = True
+            raise
+        except FAULTS:
+            self._breaker.failed(self._admission, self._clock())
+            raise
+        if not self._spoke:
+            seen = self._tail + data
+            self._spoke, self._tail = DATA in seen, seen[1 - len(DATA) :]
+            if self._spoke and self._admission.probe:
+                self._breaker.succeeded(self._admission)
+        return data
+
+    async def close(self) -> None:
+        if self._decoder is not None and isinstance(self._decoder.failure, FAULTS):
+            self._breaker.failed(self._admission, self._clock())
+        elif self._spoke:
+            self._breaker.succeeded(self._admission)
+        else:
+            self._breaker.abandoned(self._admission)  # the client did not wait
+        await self._close()

@@ -40,10 +40,23 @@ HEADER_LIMIT_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """How long to wait. `silence_s` bounds every gap between two bytes, comments count; a stream has no total."""
+    """How long to wait for what. Comments are bytes too; a stream has no total.
 
-    connect_s: float = 5.0
+    The first byte of an answer's body may take `silence_s` and, on top, what computing the prompt takes a slow machine;
+    a later one `gap_s`, or `silence_s` where that is shorter.
+    """
+
+    connect_s: float = 10.0  # name, connection, TLS
     silence_s: float = 600.0
+    prompt_token_s: float = 0.02  # 50 tokens a second: a large model on a small machine
+    gap_s: float = 300.0  # longer than the client's own patience
+
+    def first_byte_s(self, prompt_tokens: int | None) -> float:
+        """For a prompt of which so many tokens have to be computed; None where nobody knows."""
+        return self.silence_s + (prompt_tokens or 0) * self.prompt_token_s
+
+    def next_byte_s(self) -> float:
+        return min(self.gap_s, self.silence_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +86,12 @@ class Incoming:
     Raises StreamCut where the connection breaks before the end of the body, BackendTimeout after too long a silence.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, leg: HttpLeg) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, leg: HttpLeg, first_byte_s: float) -> None:
         self.status = response.status
         self.headers: RawHeaders = [(_text(name), _text(value)) for name, value in response.raw_headers]
         self._response = response
         self._leg = leg
+        self._patience_s = first_byte_s
         self._broken: AnyclaudeError | None = None
 
     def header(self, name: str) -> str:
@@ -96,9 +110,11 @@ class Incoming:
         if self._broken is not None:
             raise self._broken
         try:
-            data = await self._response.content.readany()
+            # Only what the backend takes counts, not what the client takes to read.
+            async with asyncio.timeout(self._patience_s):
+                data = await self._response.content.readany()
         except TimeoutError:
-            raise BackendTimeout(self._leg.silence_sentence("in the middle of its answer")) from None
+            raise BackendTimeout(self._leg.silence_sentence("in the middle of its answer", self._patience_s)) from None
         except (aiohttp.ClientError, OSError) as error:
             self._broken = StreamCut(f"{self._leg.url} closed the connection in the middle of its answer ({error})")
             # quirk(aiohttp): a broken connection hides what arrived before it broke and was not read yet
@@ -106,6 +122,7 @@ class Incoming:
                 raise self._broken from None
         if not data:
             raise StopAsyncIteration
+        self._patience_s = self._leg.budgets.next_byte_s()
         return data
 
     async def read(self, limit_bytes: int = ANSWER_LIMIT_BYTES) -> bytes:
@@ -144,28 +161,39 @@ class HttpLeg:
         self._proxy = getproxies().get(parts.scheme) if proxied else None
         self._lazy_session: aiohttp.ClientSession | None = None
 
-    async def open(self, method: str, path_qs: str, *, headers: RawHeaders = (), body: bytes = b"") -> Incoming:
-        """Send a request; returns when the head of the answer is there.
+    async def open(
+        self,
+        method: str,
+        path_qs: str,
+        *,
+        headers: RawHeaders = (),
+        body: bytes = b"",
+        prompt_tokens: int | None = None,
+    ) -> Incoming:
+        """Send a request; returns when the head of the answer is there. `prompt_tokens` have to be computed for it.
 
-        Raises BackendUnavailable where nobody answers, BackendTimeout after `silence_s` without an answer. Cancelling
-        hangs up.
+        Raises BackendUnavailable where nobody answers, BackendTimeout where no answer comes in time. Cancelling hangs
+        up.
         """
+        began, first_byte_s = asyncio.get_running_loop().time(), self.budgets.first_byte_s(prompt_tokens)
         sent = CIMultiDict(headers)
         if self._authorization and "Authorization" not in sent:
             sent["Authorization"] = self._authorization
         try:
-            response = await self._session().request(
-                method,
-                URL(self.url + path_qs, encoded=True),
-                headers=sent,
-                data=io.BytesIO(body) if body else None,  # a stream of known size: sent in pieces, with Content-Length
-                skip_auto_headers=NOT_OURS,
-                allow_redirects=False,
-                proxy=self._proxy,
-            )
+            async with asyncio.timeout(first_byte_s):
+                response = await self._session().request(
+                    method,
+                    URL(self.url + path_qs, encoded=True),
+                    headers=sent,
+                    data=io.BytesIO(body) if body else None,  # a stream of known size: sent in pieces, with its length
+                    skip_auto_headers=NOT_OURS,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                )
         except (aiohttp.ClientError, OSError) as error:
-            raise self._failure(error) from None
-        return Incoming(response, self)
+            raise self._failure(error, first_byte_s) from None
+        left_s = first_byte_s - (asyncio.get_running_loop().time() - began)
+        return Incoming(response, self, max(left_s, self.budgets.next_byte_s()))
 
     async def ask(
         self, method: str, path: str, *, headers: RawHeaders = (), body: bytes = b"", timeout_s: float = 3.0
@@ -196,8 +224,8 @@ class HttpLeg:
             await self._lazy_session.close()
             self._lazy_session = None
 
-    def silence_sentence(self, when: str) -> str:
-        return f"{self.url} sent nothing for {self.budgets.silence_s:g} s {when}"
+    def silence_sentence(self, when: str, waited_s: float) -> str:
+        return f"{self.url} sent nothing for {waited_s:.3g} s {when}"
 
     def _session(self) -> aiohttp.ClientSession:
         if self._lazy_session is None:
@@ -205,9 +233,7 @@ class HttpLeg:
             connector = aiohttp.TCPConnector(limit=0, force_close=self._local)
             self._lazy_session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self.budgets.connect_s, sock_read=self.budgets.silence_s
-                ),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self.budgets.connect_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 max_line_size=HEADER_LIMIT_BYTES,
@@ -215,12 +241,12 @@ class HttpLeg:
             )
         return self._lazy_session
 
-    def _failure(self, error: Exception) -> AnyclaudeError:
+    def _failure(self, error: Exception, first_byte_s: float) -> AnyclaudeError:
         """What a request that got no answer means. Most special first: aiohttp's errors are each other's bases."""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return self._unavailable(f"no connection within {self.budgets.connect_s:g} s")
         if isinstance(error, TimeoutError):
-            return BackendTimeout(self.silence_sentence("after the request"))
+            return BackendTimeout(self.silence_sentence("after the request", first_byte_s))
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return self._unavailable("the name of the host is unknown")
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):

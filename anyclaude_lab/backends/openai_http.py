@@ -100,7 +100,7 @@ class OpenAIBackend:
         server = await self._known()
         model = server.model_for(call)
         body, notes = self._body(server, model, request, call.original)
-        incoming = await self._post(body)
+        incoming = await self._post(body, call)
         try:
             await self._refuse_failure(incoming, server.profile, call)
         except NotFound:
@@ -225,12 +225,15 @@ class OpenAIBackend:
 
     # -- the request ---------------------------------------------------------------------------------------------
 
-    async def _post(self, body: JsonObject) -> Incoming:
+    async def _post(self, body: JsonObject, call: Call) -> Incoming:
         # quirk(mlx-lm): the path must match exactly (no query), and a body without Content-Length is refused.
         headers = [("Content-Type", "application/json"), ("Accept", "text/event-stream"), *self._headers]
         path = self._api + "/chat/completions"
+        computed = call.prompt_tokens if call.prompt_tokens_uncached is None else call.prompt_tokens_uncached
         try:
-            incoming = await self._leg.open("POST", path, headers=headers, body=orjson.dumps(body))
+            incoming = await self._leg.open(
+                "POST", path, headers=headers, body=orjson.dumps(body), prompt_tokens=computed
+            )
         except BackendUnavailable:
             self._forget()
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import orjson
 from aiohttp import web
 
@@ -51,7 +53,7 @@ async def metrics(http: web.Request, serving: Serving) -> web.Response:
 
 async def breaker_metrics(http: web.Request, serving: Serving) -> web.Response:
     """The breaker's state and latencies, by the seed's names."""
-    return web.json_response((serving.breaker or Breaker(enabled=False)).snapshot())
+    return web.json_response((serving.breaker or Breaker(enabled=False)).snapshot(time.monotonic()))
 
 
 async def live(http: web.Request, serving: Serving) -> web.StreamResponse:

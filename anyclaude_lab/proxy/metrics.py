@@ -142,8 +142,8 @@ class Metrics:
             self.breaker_state.set(int(breaker.state))
             self.breaker_failures.set(breaker.failures_total)
             self.breaker_successes.set(breaker.successes_total)
-            if breaker.latencies_s:
-                self.breaker_latency_s.set(sum(breaker.latencies_s) / len(breaker.latencies_s))
+            latencies_s = breaker.latencies_s(time.monotonic())
+            self.breaker_latency_s.set(sum(latencies_s) / len(latencies_s) if latencies_s else NAN)
 
     def prometheus(self) -> bytes:
         """The text exposition format."""

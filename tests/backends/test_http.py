@@ -132,6 +132,63 @@ async def test_silence_in_the_body_is_a_timeout() -> None:
             await anext(incoming)
 
 
+async def test_the_first_byte_may_take_what_the_prompt_takes() -> None:
+    async def late(exchange: Exchange, responder: Responder) -> None:
+        await responder.pause(0.4)
+        await responder.full(200, b"late")
+
+    async with serving(late, Budgets(silence_s=0.1, prompt_token_s=0.001)) as (_, leg):
+        assert await (await leg.open("POST", "/", body=b"{}", prompt_tokens=5000)).read() == b"late"
+        for few in (100, 0, None):
+            with pytest.raises(BackendTimeout):
+                await leg.open("POST", "/", body=b"{}", prompt_tokens=few)
+
+
+async def test_a_gap_has_a_budget_of_its_own() -> None:
+    async def stuck(exchange: Exchange, responder: Responder) -> None:
+        await responder.start(200, [])
+        await responder.pause(0.3)
+        await responder.write(b"first")
+        await responder.pause(30)
+
+    async with serving(stuck, Budgets(silence_s=20, gap_s=0.1)) as (_, leg):
+        incoming = await leg.open("GET", "/")
+        assert await anext(incoming) == b"first"
+        with pytest.raises(BackendTimeout, match=r"0\.1 s in the middle"):
+            await anext(incoming)
+
+
+async def test_the_connection_has_a_budget_of_its_own() -> None:
+    with socket.socket() as full:  # accepts nobody: its queue holds one
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        queued = [socket.socket() for _ in range(3)]
+        for one in queued:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        leg = HttpLeg(f"http://127.0.0.1:{port}", budgets=Budgets(connect_s=0.2, silence_s=20))
+        with pytest.raises(BackendUnavailable, match=r"no connection within 0\.2 s"):
+            await leg.open("GET", "/")
+        await leg.close()
+        for one in queued:
+            one.close()
+
+
+async def test_a_client_that_reads_slowly_is_not_the_backends_silence() -> None:
+    async def flood(exchange: Exchange, responder: Responder) -> None:
+        await responder.start(200, [])
+        for _ in range(64):
+            await responder.write(b"x" * 65536)
+        await responder.end()
+
+    async with serving(flood, Budgets(silence_s=0.2)) as (_, leg):
+        incoming = await leg.open("GET", "/")
+        await anext(incoming)
+        await asyncio.sleep(0.6)
+        assert len(await incoming.read()) > 0
+
+
 async def test_any_byte_ends_a_silence() -> None:
     async def slow(exchange: Exchange, responder: Responder) -> None:
         await responder.start(200, [])
