@@ -1,4 +1,4 @@
-"""One exchange as a line of a trace."""
+"""One exchange as lines of a trace."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import hashlib
 import time
 import zlib
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import orjson
 
+from anyclaude_lab import __version__
 from anyclaude_lab.trace.redaction import Redaction
+from anyclaude_lab.trace.segments import HERE, Part, blob_id, cut, joined, stored
 from anyclaude_lab.wire.events import JsonObject
 
-FORMAT, VERSION = "anyclaude-trace", 1
+FORMAT, VERSION = "anyclaude-trace", 2
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024  # what is kept of one answer
 HEADERS = {
     "accept",
@@ -31,6 +34,7 @@ HEADERS = {
     "x-should-retry",
 }
 HEADER_FAMILIES = ("x-claude-code-", "x-stainless-", "anthropic-ratelimit-")
+REMEMBERED = 20_000  # blobs whose redaction is not done again
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # how zlib is told which wrapper to expect
 
 Pairs = Sequence[tuple[str, str]]
@@ -42,10 +46,10 @@ class Recording:
 
     __slots__ = ("complete", "pieces", "size_bytes", "started")
 
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.pieces: Pieces = []
-        self.size_bytes = 0
+    def __init__(self, started: float | None = None, pieces: Pieces | None = None) -> None:
+        self.started = time.monotonic() if started is None else started
+        self.pieces: Pieces = pieces or []
+        self.size_bytes = sum(len(data) for _, data in self.pieces)
         self.complete = True  # False: there was more than we keep
 
     def wrote(self, data: bytes) -> None:
@@ -59,7 +63,10 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A finished exchange on its way to the disk. `facts` are fields of the line that need no work."""
+    """A finished exchange on its way to the disk. `facts` are fields of the line that need no work.
+
+    `exact`: whether `body` and the recording are the very bytes that travelled.
+    """
 
     session: str
     facts: JsonObject
@@ -69,6 +76,7 @@ class Entry:
     request_headers: Pairs = ()
     response_headers: Pairs = ()
     at: float = field(default_factory=time.time)
+    exact: bool = True
 
     @property
     def size_bytes(self) -> int:
@@ -76,29 +84,82 @@ class Entry:
         return len(self.body) + self.recording.size_bytes + 1000
 
 
-def line(entry: Entry, redaction: Redaction, *, epoch: float = 0.0) -> bytes:
-    """The line of the trace, without anything secret. `epoch` is the monotonic time that `started_s` counts from."""
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.at))
-    envelope = {
-        "format": FORMAT,
-        "version": VERSION,
-        "session": entry.session,
-        "at": at,
-        "started_s": round(entry.recording.started - epoch, 6),
-        "request": {"headers": _allowed(entry.request_headers)},
-        "response": {"status": entry.status, "headers": _allowed(entry.response_headers)},
-        **entry.facts,
-    }
-    clean: JsonObject = orjson.loads(redaction.text(orjson.dumps(envelope).decode()))
-    clean["request"] |= _request(entry.body, redaction)
-    clean["response"] |= _response(entry, redaction)
-    return orjson.dumps(clean) + b"\n"
+class Encoder:
+    """Turns exchanges into lines. `epoch` is the monotonic time that `started_s` counts from.
 
+    What was redacted once is remembered by its hash, so that a long conversation costs only what was added to it.
+    """
 
-def _request(body: bytes, redaction: Redaction) -> JsonObject:
-    text = redaction.text(body.decode("utf-8", "replace"))
-    digest, stored = _sha256(body), _sha256(text.encode())
-    return {"body": text, "body_exact": digest == stored, "body_sha256": digest, "stored_sha256": stored}
+    def __init__(
+        self, redaction: Redaction, *, epoch: float = 0.0, source: str = "proxy", mode: str = "secrets"
+    ) -> None:
+        self._redaction, self._epoch, self._source, self._mode = redaction, epoch, source, mode
+        self._known: dict[bytes, str | None] = {}  # hash of a text -> it redacted, None where nothing was in it
+
+    def start(self) -> bytes:
+        """The line with which this writer starts in a file."""
+        told = {
+            "kind": "trace",
+            "format": FORMAT,
+            "version": VERSION,
+            "made_by": f"anyclaude-lab {__version__}",
+            "source": self._source,
+            "at": _utc(time.time()),
+            "redaction": self._mode,
+        }
+        return orjson.dumps(told) + b"\n"
+
+    def lines(self, entry: Entry, held: AbstractSet[str] = frozenset()) -> tuple[bytes, dict[str, str]]:
+        """The lines of an exchange, without anything secret, and the blobs in them that are not in `held`."""
+        envelope = {
+            "kind": "exchange",
+            "session": entry.session,
+            "at": _utc(entry.at),
+            "started_s": round(entry.recording.started - self._epoch, 6),
+            "request": {"headers": _allowed(entry.request_headers)},
+            "response": {"status": entry.status, "headers": _allowed(entry.response_headers)},
+            **entry.facts,
+        }
+        fresh: dict[str, str] = {}
+        clean: JsonObject = orjson.loads(self._redaction.text(orjson.dumps(envelope).decode()))
+        clean["request"] |= self._request(entry, held, fresh)
+        clean["response"] |= _response(entry, self._redaction)
+        blobs = [orjson.dumps({"kind": "blob", "id": name, "text": text}) for name, text in fresh.items()]
+        return b"\n".join([*blobs, orjson.dumps(clean), b""]), fresh
+
+    def _request(self, entry: Entry, held: AbstractSet[str], fresh: dict[str, str]) -> JsonObject:
+        texts: dict[str, str] = {}
+
+        def keep(text: str) -> str:
+            clean = self._clean(text)
+            name = blob_id(clean)
+            texts[name] = clean
+            if name not in held:
+                fresh[name] = clean
+            return name
+
+        parts = cut(entry.body.decode("utf-8", "replace"))
+        parts = [Part(kind, self._redaction.text(text)) if kind == HERE else Part(kind, text) for kind, text in parts]
+        segments = stored(parts, keep)
+        digest, clean_digest = _sha256(entry.body), _sha256(joined(segments, texts).encode())
+        return {
+            "segments": segments,
+            "exact": entry.exact and digest == clean_digest,
+            "sha256": digest,
+            "stored_sha256": clean_digest,
+        }
+
+    def _clean(self, text: str) -> str:
+        key = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        if key in self._known:
+            clean = self._known.pop(key)  # put back as the most recent
+        else:
+            redacted = self._redaction.text(text)
+            clean = None if redacted == text else redacted
+        self._known[key] = clean
+        if len(self._known) > REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+        return text if clean is None else clean
 
 
 def _response(entry: Entry, redaction: Redaction) -> JsonObject:
@@ -122,7 +183,8 @@ def _response(entry: Entry, redaction: Redaction) -> JsonObject:
         start += len(piece)
     digest = hashlib.sha256(b"".join(data for _, data in plain)).hexdigest()
     stored = _sha256(text.encode())
-    return {"pieces": pieces, "exact": whole and digest == stored, "sha256": digest, "stored_sha256": stored}
+    exact = entry.exact and whole and digest == stored
+    return {"pieces": pieces, "exact": exact, "sha256": digest, "stored_sha256": stored}
 
 
 def _inflated(pieces: Pieces, window_bits: int) -> tuple[Pieces, bool]:
@@ -144,6 +206,10 @@ def _inflated(pieces: Pieces, window_bits: int) -> tuple[Pieces, bool]:
 def _allowed(headers: Pairs) -> list[list[str]]:
     named = [(name.lower(), value) for name, value in headers]
     return [[name, value] for name, value in named if name in HEADERS or name.startswith(HEADER_FAMILIES)]
+
+
+def _utc(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def _sha256(data: bytes) -> str:

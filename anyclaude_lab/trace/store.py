@@ -1,7 +1,7 @@
 """Writes traces in the background: bounded in memory and on disk, never in the way of a request.
 
-One file for each session and day. A line is written by one append, so that a process killed at any point leaves whole
-lines and at most one torn one; the next append starts on a line of its own.
+One file for each session and day. An exchange, with the blobs that are new in it, is written by one append, so that a
+process killed at any point leaves whole exchanges and at most one torn one; the next append starts on a new line.
 """
 
 from __future__ import annotations
@@ -12,15 +12,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from anyclaude_lab.trace.record import Entry, line
+from anyclaude_lab.trace.record import Encoder, Entry
 from anyclaude_lab.trace.redaction import Redaction
 
 FOLDER_CAP_BYTES = 2_000_000_000
 QUEUE_CAP_BYTES = 128 * 1024 * 1024
 CLOSE_S = 10.0
+FILES_HELD = 64
 OURS = re.compile(r"\d{4}-\d\d-\d\d-[A-Za-z0-9]{1,8}\.jsonl")  # nothing else in the folder is counted or removed
+
+
+@dataclass(slots=True)
+class Held:
+    """What we know to be in a file we append to."""
+
+    blobs: set[str] = field(default_factory=set)
+    size_bytes: int = 0
 
 
 class Recorder:
@@ -42,9 +52,10 @@ class Recorder:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
-        self._redaction, self._on_drop, self._on_trouble = redaction, on_drop, on_trouble
+        self._on_drop, self._on_trouble = on_drop, on_trouble
         self._folder_cap_bytes, self._queue_cap_bytes = folder_cap_bytes, queue_cap_bytes
-        self._epoch = time.monotonic()
+        self._encoder = Encoder(redaction, epoch=time.monotonic())
+        self._held: dict[Path, Held] = {}  # the files we write to; the one used last at the end
         self._queue: deque[Entry] = deque()
         self._queued_bytes = 0
         self._changed = threading.Condition()
@@ -84,10 +95,15 @@ class Recorder:
 
     def _write(self, entry: Entry) -> None:
         try:
-            data = line(entry, self._redaction, epoch=self._epoch)
             file = self.folder / _file_name(entry)
+            held = self._hold(file)
+            data, fresh = self._encoder.lines(entry, held.blobs)
+            if not held.size_bytes:
+                data = self._encoder.start() + data
             self._make_room(file, len(data))
-            _append(file, data)
+            held.size_bytes = append(file, data)
+            held.blobs.update(fresh)
+            self._held[file] = held
             self._failing = False
         except Exception as error:  # a defect in here must not end the thread, and never reaches a request
             self._on_drop()
@@ -95,6 +111,14 @@ class Recorder:
                 self._failing = True
                 reason = (error.strerror or str(error)) if isinstance(error, OSError) else repr(error)
                 self._on_trouble(f"an exchange was not recorded in {self.folder}: {reason}; trying on with the next")
+
+    def _hold(self, file: Path) -> Held:
+        """What is known of `file`; it is put back once the next lines are in."""
+        held = self._held.pop(file, None)
+        if len(self._held) >= FILES_HELD:
+            self._held.pop(next(iter(self._held)))
+        replaced = held is not None and (not file.exists() or file.stat().st_size < held.size_bytes)
+        return Held() if held is None or replaced else held
 
     def _make_room(self, file: Path, size_bytes: int) -> None:
         """Remove the oldest traces until `size_bytes` more fit under the cap."""
@@ -114,7 +138,8 @@ def _file_name(entry: Entry) -> str:
     return f"{time.strftime('%Y-%m-%d', time.gmtime(entry.at))}-{session}.jsonl"
 
 
-def _append(file: Path, data: bytes) -> None:
+def append(file: Path, data: bytes) -> int:
+    """Append whole lines to a private file, on a line of their own; the size of the file afterwards."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(file, flags, 0o600)
     try:
@@ -124,5 +149,6 @@ def _append(file: Path, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+        return os.lseek(descriptor, 0, os.SEEK_END)
     finally:
         os.close(descriptor)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from anyclaude_lab.trace.read import DamagedTrace, read_trace
-from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.trace.files import DamagedTrace
+from anyclaude_lab.trace.read import Recorded, read_trace
 from tests.e2e.claude_code import KEY, LATEST, RELEASES, Place, headless
 from tests.e2e.conftest import StartProxy
 from tests.e2e.proxy_process import Proxy
@@ -19,12 +19,12 @@ from tests.standins.http import running, wait_until
 from tests.standins.openai_api import OpenAIStandIn
 
 
-def recorded(proxy: Proxy, folder: Path) -> list[JsonObject]:
+def recorded(proxy: Proxy, folder: Path) -> list[Recorded]:
     """Every exchange, once all that passed has been written."""
 
-    def exchanges() -> list[JsonObject]:
+    def exchanges() -> list[Recorded]:
         with suppress(DamagedTrace):  # the first line is being written
-            return [exchange for file in folder.glob("*.jsonl") for exchange in read_trace(file)[0]]
+            return [exchange for file in folder.glob("*.jsonl") for exchange in read_trace(file).exchanges]
         return []
 
     wait_until(lambda: len(exchanges()) == len(proxy.messages), "everything is recorded")
@@ -48,8 +48,8 @@ def test_a_translated_session(version: str, place: Place, start_proxy: StartProx
         session.check(headless(version, PROMPT, place=place, base_url=proxy.url, args=arguments))
         exchanges = recorded(proxy, tmp_path / "traces")
         got = {passed.body for passed in proxy.messages}
-    assert len({exchange["session"] for exchange in exchanges}) == 1
-    assert {"".join(text for _, text in e["response"]["pieces"]).encode() for e in exchanges} == got
+    assert len({exchange.session for exchange in exchanges}) == 1
+    assert {exchange.answer.encode() for exchange in exchanges} == got
     check_private(place, tmp_path / "traces")
 
 
@@ -62,9 +62,8 @@ def test_in_claude_mode_sessions_are_recorded_readable(place: Place, start_proxy
         folder = proxy.home / ".anyclaude" / "traces"
         exchanges = recorded(proxy, folder)
     assert f"recording to {folder}" in proxy.output.read_text()
-    assert exchanges[-1]["stop_reason"] == "end_turn"
+    assert exchanges[-1].data["stop_reason"] == "end_turn"
     for exchange in exchanges:
-        assert json.loads(exchange["request"]["body"])["messages"]
-        answer = "".join(text for _, text in exchange["response"]["pieces"])
-        assert "message_stop" in answer or exchange["response"]["status"] != 200
+        assert json.loads(exchange.body)["messages"]
+        assert "message_stop" in exchange.answer or exchange.data["response"]["status"] != 200
     check_private(place, folder)

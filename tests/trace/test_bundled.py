@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from anyclaude_lab.trace.read import read_trace
 from anyclaude_lab.trace.redaction import Redaction
-from anyclaude_lab.wire.request import parse_request
 from tests.standins import grammar
-from tests.trace.record_sample import BUNDLED, NAME, record
+from tests.trace.record_sessions import BUNDLED, SESSIONS, Session, record
 from tests.trace.secrets import SUSPECT
 
 FILES = sorted(BUNDLED.glob("*.jsonl"))
 each = pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+MAX_BYTES = 1_500_000
 
 
-def test_there_is_a_session_and_every_one_is_explained() -> None:
-    assert BUNDLED / NAME in FILES
+def test_every_session_is_there_and_explained() -> None:
+    assert {file.stem for file in FILES} == {session.name for session in SESSIONS}
     page = (BUNDLED / "README.md").read_text()
     assert [file.name for file in FILES if f"`{file.name}`" not in page] == []
+    assert sum(file.stat().st_size for file in FILES) < MAX_BYTES
 
 
 @each
-def test_every_line_is_whole_and_fits_its_hashes(file: Path) -> None:
-    exchanges, complaints = read_trace(file)
-    assert complaints == []
-    for exchange in exchanges:
-        parse_request(exchange["request"]["body"].encode())
-        answer = "".join(text for _, text in exchange["response"]["pieces"]).encode()
-        assert grammar.violations(answer) == []
-        assert exchange["request"]["body_exact"] is exchange["response"]["exact"] is True
+def test_every_exchange_is_whole_and_fits_its_hashes(file: Path) -> None:
+    trace = read_trace(file)
+    assert trace.complaints == []
+    for exchange in trace.exchanges:
+        exchange.request()
+        assert grammar.violations(exchange.answer.encode()) == []
+        assert exchange.data["request"]["exact"] is exchange.data["response"]["exact"] is True
 
 
 @each
 def test_no_session_holds_a_secret(file: Path) -> None:
-    for exchange in read_trace(file)[0]:
-        text = json.dumps(exchange)
-        assert SUSPECT.findall(text) == []
-        assert Redaction(b"k").text(text) == text
+    text = file.read_text()
+    assert SUSPECT.findall(text) == []
+    for exchange in read_trace(file).exchanges:
+        assert Redaction(b"k").text(exchange.body) == exchange.body
+        assert Redaction(b"k").stream(exchange.answer) == exchange.answer
 
 
 def test_the_scan_finds_a_planted_secret() -> None:
@@ -49,13 +49,28 @@ def test_the_scan_finds_a_planted_secret() -> None:
     assert SUSPECT.search("see /home/" + "ada/x")
 
 
-async def test_the_script_makes_the_bundled_session(tmp_path: Path) -> None:
-    made, bundled = (read_trace(file)[0] for file in (await record(tmp_path), BUNDLED / NAME))
-    assert [turn["stop_reason"] for turn in made] == [turn["stop_reason"] for turn in bundled]
-    assert [_shape(turn["request"]["body"]) for turn in made] == [_shape(turn["request"]["body"]) for turn in bundled]
-    for before, after in pairwise(made):
-        history = json.loads(before["request"]["body"])["messages"]
-        assert json.loads(after["request"]["body"])["messages"][: len(history)] == history
+@pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session.name)
+async def test_the_script_makes_the_bundled_session(tmp_path: Path, session: Session) -> None:
+    files = (await record(session, tmp_path), BUNDLED / f"{session.name}.jsonl")
+    made, bundled = (read_trace(file).exchanges for file in files)
+    assert [turn.data["stop_reason"] for turn in made] == [turn.data["stop_reason"] for turn in bundled]
+    assert [_shape(turn.body) for turn in made] == [_shape(turn.body) for turn in bundled]
+
+
+def test_requests_grow_by_appending_in_all_but_the_broken_session() -> None:
+    broken = {file.stem for file in FILES if not _grows(file)}
+    assert broken == {"broken-prefix", "long-compaction"}
+
+
+def _grows(file: Path) -> bool:
+    lanes: dict[str, list[object]] = {}
+    for exchange in read_trace(file).exchanges:
+        history = json.loads(exchange.body)["messages"]
+        before = lanes.get(exchange.lane, [])
+        if history[: len(before)] != before:
+            return False
+        lanes[exchange.lane] = history
+    return True
 
 
 def _shape(body: str) -> object:

@@ -14,10 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from anyclaude_lab.trace.read import read_trace
+from anyclaude_lab.trace.read import Recorded, read_trace
 from anyclaude_lab.trace.redaction import Redaction
 from anyclaude_lab.trace.store import Recorder
-from anyclaude_lab.wire.events import JsonObject
 from tests.e2e.proxy_process import proxy_process
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy, start
 from tests.standins import grammar
@@ -42,19 +41,15 @@ def begin(proxy: RunningProxy, tmp_path: Path) -> None:
     )
 
 
-async def ended(proxy: RunningProxy) -> list[JsonObject]:
+async def ended(proxy: RunningProxy) -> list[Recorded]:
     """Stop recording; the exchanges of the one session there is."""
     recorder = proxy.serving.recorder
     assert recorder is not None
     await asyncio.to_thread(recorder.close)
     (file,) = recorder.folder.iterdir()
-    exchanges, complaints = read_trace(file)
-    assert complaints == []
-    return exchanges
-
-
-def heard(exchange: JsonObject) -> str:
-    return "".join(text for _, text in exchange["response"]["pieces"])
+    trace = read_trace(file)
+    assert trace.complaints == []
+    return trace.exchanges
 
 
 async def ask(proxy: RunningProxy, **changes: Any) -> httpx.Response:
@@ -67,13 +62,13 @@ async def test_a_translated_stream_is_kept_as_the_client_got_it(start: StartProx
         begin(proxy, tmp_path)
         answer = await ask(proxy)
         (exchange,) = await ended(proxy)
-    assert heard(exchange).encode() == answer.content
-    assert exchange["request"]["body"].encode() == answer.request.content
-    assert exchange["request"]["body_exact"] is exchange["response"]["exact"] is True
-    assert (exchange["session"], exchange["ending"]) == (SESSION, "complete")
-    assert exchange["usage"]["output_tokens"] > 0
-    assert exchange["sent"]["max_tokens"] == 1000
-    offsets = [offset for offset, _ in exchange["response"]["pieces"]]
+    assert exchange.answer.encode() == answer.content
+    assert exchange.body.encode() == answer.request.content
+    assert exchange.data["request"]["exact"] is exchange.data["response"]["exact"] is True
+    assert (exchange.data["session"], exchange.data["ending"]) == (SESSION, "complete")
+    assert exchange.data["usage"]["output_tokens"] > 0
+    assert exchange.data["sent"]["max_tokens"] == 1000
+    offsets = [offset for offset, _ in exchange.pieces]
     assert offsets == sorted(offsets)
     assert offsets[0] >= 0
 
@@ -84,8 +79,8 @@ async def test_a_whole_answer_and_a_session_in_one_file(start: StartProxy, tmp_p
         begin(proxy, tmp_path)
         answers = [await ask(proxy, stream=False), await ask(proxy)]
         exchanges = await ended(proxy)
-    assert [heard(exchange).encode() for exchange in exchanges] == [answer.content for answer in answers]
-    assert exchanges[0]["started_s"] < exchanges[1]["started_s"]
+    assert [exchange.answer.encode() for exchange in exchanges] == [answer.content for answer in answers]
+    assert exchanges[0].data["started_s"] < exchanges[1].data["started_s"]
 
 
 @pytest.mark.parametrize("gzip", [False, True])
@@ -96,9 +91,9 @@ async def test_passthrough_is_kept_readable(start: StartProxy, tmp_path: Path, g
         answer = await ask(proxy)
         (exchange,) = await ended(proxy)
     assert (answer.headers.get("content-encoding") == "gzip") is gzip
-    assert heard(exchange).encode() == answer.content
-    assert exchange["sent"] is None
-    assert exchange["response"]["exact"] is True
+    assert exchange.answer.encode() == answer.content
+    assert exchange.data["sent"] is None
+    assert exchange.data["response"]["exact"] is True
 
 
 async def test_no_credential_and_no_secret_reaches_the_disk(start: StartProxy, tmp_path: Path) -> None:
@@ -116,11 +111,11 @@ async def test_no_credential_and_no_secret_reaches_the_disk(start: StartProxy, t
         assert "/home/ada" not in stored
         assert "cookie" not in stored
         assert "authorization" not in stored
-    assert exchange["request"]["body_exact"] is False
-    assert exchange["response"]["exact"] is False
-    assert len(exchange["request"]["body"]) == len(answer.request.content)
-    assert len(heard(exchange)) == len(answer.text)
-    assert grammar.violations(heard(exchange).encode()) == []
+    assert exchange.data["request"]["exact"] is False
+    assert exchange.data["response"]["exact"] is False
+    assert len(exchange.body) == len(answer.request.content)
+    assert len(exchange.answer) == len(answer.text)
+    assert grammar.violations(exchange.answer.encode()) == []
 
 
 async def test_failures_are_recorded_as_what_they_were(start: StartProxy, tmp_path: Path) -> None:
@@ -132,10 +127,10 @@ async def test_failures_are_recorded_as_what_they_were(start: StartProxy, tmp_pa
             await ask(proxy)
         assert (await ask(proxy)).status_code == 429
         cut, refused = await ended(proxy)
-    assert (cut["ending"], cut["response"]["status"]) == ("cut", 200)
-    assert "message_stop" not in heard(cut)
-    assert refused["response"]["status"] == 429
-    assert "Slow down" in refused["error"]
+    assert (cut.data["ending"], cut.data["response"]["status"]) == ("cut", 200)
+    assert "message_stop" not in cut.answer
+    assert refused.data["response"]["status"] == 429
+    assert "Slow down" in refused.data["error"]
 
 
 async def test_a_disk_that_fails_costs_no_request_and_is_said_once(start: StartProxy, tmp_path: Path) -> None:
@@ -151,7 +146,7 @@ async def test_a_disk_that_fails_costs_no_request_and_is_said_once(start: StartP
         (tmp_path / "traces").unlink()
         answer = await ask(proxy)
         (third,) = await ended(proxy)
-    assert heard(third).encode() == answer.content
+    assert third.answer.encode() == answer.content
     assert proxy.log_file.read_text().count("was not recorded") == 1
 
 
@@ -170,8 +165,8 @@ def test_the_program_records_and_says_so(tmp_path: Path) -> None:
             assert f"recording to {folder}" in proxy.output.read_text()
             assert httpx.post(f"{proxy.url}/v1/messages", json=ASK, headers=HEADERS, timeout=20).status_code == 200
     (file,) = folder.iterdir()
-    (exchange,), _ = read_trace(file)
-    assert json.loads(exchange["request"]["body"]) == ASK
+    (exchange,) = read_trace(file).exchanges
+    assert json.loads(exchange.body) == ASK
     if sys.platform != "win32":
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

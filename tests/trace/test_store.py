@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
+import zipfile
 import zlib
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,14 +23,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyclaude_lab.trace import record
-from anyclaude_lab.trace.read import DamagedTrace, read_trace
-from anyclaude_lab.trace.record import Entry, Recording, line
+from anyclaude_lab.trace import record, segments
+from anyclaude_lab.trace.files import DamagedTrace, sources
+from anyclaude_lab.trace.read import Recorded, read_trace
+from anyclaude_lab.trace.record import Encoder, Entry, Recording
 from anyclaude_lab.trace.redaction import Redaction
 from anyclaude_lab.trace.store import Recorder
+from tests.standins.http import wait_until
 
 RULES = Redaction(b"k")
-BODY = b'{"model":"m","messages":[]}'
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 
 
 def recording(*pieces: bytes) -> Recording:
@@ -42,8 +48,20 @@ def entry(
     return Entry(session, {"ending": "complete"}, 200, body, recording(*pieces), **fields)
 
 
-def written(folder: Path) -> list[dict[str, Any]]:
-    return [exchange for file in sorted(folder.iterdir()) for exchange in read_trace(file)[0]]
+def encoded(*exchanges: Entry) -> bytes:
+    """A whole file."""
+    encoder = Encoder(RULES)
+    return encoder.start() + b"".join(encoder.lines(each)[0] for each in exchanges)
+
+
+def alone(exchange: Entry) -> dict[str, Any]:
+    """The exchange's own line, blobs aside."""
+    found: dict[str, Any] = orjson.loads(encoded(exchange).splitlines()[-1])
+    return found
+
+
+def written(folder: Path) -> list[Recorded]:
+    return [exchange for file in sorted(folder.iterdir()) for exchange in read_trace(file).exchanges]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers(0, 200)))
@@ -51,7 +69,7 @@ def test_pieces_are_the_stream_wherever_it_was_cut(text: str, cuts: list[int]) -
     data = text.encode()
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     pieces = tuple(data[a:b] for a, b in pairwise(places))
-    found = orjson.loads(line(entry(pieces=pieces), RULES))["response"]
+    found = alone(entry(pieces=pieces))["response"]
     assert "".join(piece for _, piece in found["pieces"]) == RULES.stream(text)
     assert found["sha256"] == hashlib.sha256(data).hexdigest()
     assert found["exact"] is (found["sha256"] == found["stored_sha256"]) is (RULES.stream(text) == text)
@@ -60,7 +78,7 @@ def test_pieces_are_the_stream_wherever_it_was_cut(text: str, cuts: list[int]) -
 
 def test_headers_are_kept_by_a_list_of_names() -> None:
     given_headers = [("X-Api-Key", "a"), ("Anthropic-Beta", "b"), ("X-Claude-Code-Session-Id", "c"), ("X-New", "d")]
-    found = orjson.loads(line(entry(request_headers=given_headers), RULES))
+    found = alone(entry(request_headers=given_headers))
     assert found["request"]["headers"] == [["anthropic-beta", "b"], ["x-claude-code-session-id", "c"]]
 
 
@@ -73,7 +91,7 @@ def test_a_compressed_answer_that_breaks_off_or_swells_is_read_as_far_as_it_goes
     bomb = gzip.compress(b"0" * 1_000_000) + gzip.flush()
     for pieces in ((small, bomb), (small, b"not gzip")):
         packed = entry(pieces=pieces, response_headers=[("Content-Encoding", "gzip")])
-        found = orjson.loads(line(packed, RULES))["response"]
+        found = alone(packed)["response"]
         assert found["pieces"][0][1] == "start "
         assert sum(len(text) for _, text in found["pieces"]) <= 1000
         assert found["exact"] is False
@@ -81,14 +99,14 @@ def test_a_compressed_answer_that_breaks_off_or_swells_is_read_as_far_as_it_goes
 
 def test_an_unknown_compression_is_named_not_guessed(tmp_path: Path) -> None:
     file = tmp_path / "t.jsonl"
-    file.write_bytes(line(entry(response_headers=[("content-encoding", "br")]), RULES))
-    ((exchange,), _) = read_trace(file)
-    assert exchange["response"]["unread"] == "compressed as br"
+    file.write_bytes(encoded(entry(response_headers=[("content-encoding", "br")])))
+    (exchange,) = read_trace(file).exchanges
+    assert exchange.data["response"]["unread"] == "compressed as br"
 
 
 def test_a_huge_answer_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "MAX_RESPONSE_BYTES", 10)
-    found = orjson.loads(line(entry(pieces=(b"12345", b"67890", b"!")), RULES))["response"]
+    found = alone(entry(pieces=(b"12345", b"67890", b"!")))["response"]
     assert "".join(text for _, text in found["pieces"]) == "1234567890"
     assert found["exact"] is False
 
@@ -121,11 +139,11 @@ def test_a_full_queue_drops_and_counts_but_takes_one_of_any_size(tmp_path: Path)
     recorder.close()
     recorder.put(entry())
     assert len(dropped) == 3, "nothing is taken after the end"
-    assert [exchange["request"]["body"][0] for exchange in written(tmp_path)] == ["1"]
+    assert [exchange.body[0] for exchange in written(tmp_path)] == ["1"]
 
 
 def test_the_oldest_traces_go_first_and_nothing_else(tmp_path: Path) -> None:
-    size = len(line(entry(), RULES))
+    size = len(encoded(entry()))
     for day, name in enumerate(("2026-01-02-old.jsonl", "2026-01-01-new.jsonl", "notes.jsonl"), 1):
         (tmp_path / name).write_bytes(b"x" * size)
         os.utime(tmp_path / name, (day, day))
@@ -138,7 +156,7 @@ def test_the_oldest_traces_go_first_and_nothing_else(tmp_path: Path) -> None:
 def test_a_session_that_fills_the_cap_alone_is_kept_up_to_there(tmp_path: Path) -> None:
     dropped: list[None] = []
     troubles: list[str] = []
-    size = len(line(entry(), RULES))
+    size = len(encoded(entry()))
     recorder = Recorder(
         tmp_path,
         RULES,
@@ -146,11 +164,12 @@ def test_a_session_that_fills_the_cap_alone_is_kept_up_to_there(tmp_path: Path) 
         on_trouble=troubles.append,
         folder_cap_bytes=3 * size + 50,
     )
-    for _ in range(5):
+    for _ in range(10):
         recorder.put(entry())
     recorder.close()
-    assert len(written(tmp_path)) == 3
-    assert len(dropped) == 2
+    kept = len(written(tmp_path))
+    assert 3 <= kept < 10
+    assert len(dropped) == 10 - kept
     assert len(troubles) == 1
 
 
@@ -162,10 +181,10 @@ def test_after_a_torn_line_the_next_one_stands_by_itself(tmp_path: Path) -> None
         (file,) = tmp_path.iterdir()
         with file.open("ab") as stream:
             stream.write(b'{"format":"anyclau')
-    exchanges, complaints = read_trace(file)
-    assert len(exchanges) == 2
-    assert [("line 2" in c, "line 4" in c) for c in complaints] == [(True, False), (False, True)]
-    assert "torn" in complaints[1]
+    trace = read_trace(file)
+    assert len(trace.exchanges) == 2
+    assert ["line 4" in trace.complaints[0], "line 8" in trace.complaints[1]] == [True, True]
+    assert "torn" in trace.complaints[1]
 
 
 WRITE = """
@@ -194,44 +213,159 @@ def test_a_killed_writer_leaves_whole_lines(tmp_path: Path) -> None:
             except subprocess.TimeoutExpired:
                 writer.kill()
     (file,) = tmp_path.iterdir()
-    exchanges, complaints = read_trace(file)
-    assert len(complaints) <= 8
-    assert len(exchanges) + len(complaints) == len(file.read_bytes().splitlines())
-    assert len(exchanges) > len(complaints)
+    trace = read_trace(file)
+    assert len(trace.complaints) <= 8
+    assert all("torn" in complaint or "not JSON" in complaint for complaint in trace.complaints)
+    assert len(trace.exchanges) == file.read_bytes().count(b'{"kind":"exchange"') - sum(
+        b'{"kind":"exchange"' in line and not whole(line) for line in file.read_bytes().splitlines()
+    )
+    assert len(trace.exchanges) > len(trace.complaints)
+
+
+def whole(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def conversation(turns: int) -> list[Entry]:
+    """A session whose requests grow by one message each."""
+    messages = [{"role": "user", "content": f"message {number}, größer"} for number in range(turns)]
+    bodies = [orjson.dumps({"model": "m", "messages": messages[: k + 1]}) for k in range(turns)]
+    return [entry(body=body, pieces=(b"answer",)) for body in bodies]
+
+
+def test_wherever_a_file_ends_only_the_record_being_written_is_lost(tmp_path: Path) -> None:
+    """A writer that is killed leaves the beginning of what it wrote."""
+    encoder = Encoder(RULES)
+    held: set[str] = set()
+    written, sizes = encoder.start(), []
+    for exchange in conversation(6):
+        lines, fresh = encoder.lines(exchange, held)
+        held.update(fresh)
+        written += lines
+        sizes.append(len(written))
+    points = random.Random(5)
+    for _ in range(100):
+        end = points.randint(sizes[0], len(written))
+        (tmp_path / "t.jsonl").write_bytes(written[:end])
+        trace = read_trace(tmp_path / "t.jsonl")
+        assert len(trace.exchanges) == sum(size - 1 <= end for size in sizes), "a missing line end is no loss"
+        assert len(trace.complaints) <= 1
+
+
+def test_what_a_session_repeats_is_stored_once(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, RULES)
+    bodies = [exchange.body for exchange in conversation(40)]
+    for exchange in conversation(40):
+        recorder.put(exchange)
+    recorder.close()
+    (file,) = tmp_path.iterdir()
+    assert [exchange.body.encode() for exchange in read_trace(file).exchanges] == bodies
+    assert file.read_bytes().count(b"message 3,") == 1
+
+
+def test_a_file_that_was_replaced_is_begun_anew(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, RULES)
+    for name in ("first", "second"):
+        recorder.put(entry(request_headers=[("x-app", name)]))
+        wait_until(lambda: any(tmp_path.iterdir()), "a file is there")
+        wait_until(lambda: not recorder._queue, "written")
+        (file,) = tmp_path.iterdir()
+        assert len(read_trace(file).exchanges) == 1
+        file.unlink()
+    recorder.close()
+
+
+json_texts = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["system", "tools", "messages", "model", "x"]), json_texts),
+    st.sampled_from([None, 1]),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", " :")]),
+)
+def test_segments_are_the_body_however_it_is_spelled(
+    body: dict[str, Any], indent: int | None, separators: tuple[str, str]
+) -> None:
+    text = json.dumps(body, indent=indent, separators=separators, ensure_ascii=False)
+    for spelled in (text, f" {text}\n", text[:-1], text + "}", "[" + text):
+        blobs: dict[str, str] = {}
+
+        def keep(blob: str, blobs: dict[str, str] = blobs) -> str:
+            blobs[segments.blob_id(blob)] = blob
+            return segments.blob_id(blob)
+
+        assert segments.joined(segments.stored(segments.cut(spelled), keep), blobs) == spelled
 
 
 def changed(edit: Callable[[dict[str, Any]], None]) -> bytes:
-    exchange = orjson.loads(line(entry(), RULES))
+    exchange = alone(entry())
     edit(exchange)
     return orjson.dumps(exchange) + b"\n"
+
+
+FUTURE = b'{"kind":"trace","format":"anyclaude-trace","version":99}\n'
 
 
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
         (b"not json\n", "not JSON"),
-        (b"[1]\n", "not an exchange"),
-        (b'{"log":{"version":"1.2","entries":[]}}\n', "not an exchange"),
-        (changed(lambda e: e.update(version=2)), "version 2"),
-        (changed(lambda e: e["request"].update(body="{}")), "body does not fit its hash"),
+        (b"[1]\n", "no line of"),
+        (b'{"format":"anyclaude-trace","version":99}\n', "version 99"),
+        (changed(lambda e: e["request"].update(segments=["={}"])), "body does not fit its hash"),
+        (changed(lambda e: e["request"].update(segments=["m0123456789abcdef"])), "blob 0123456789abcdef is missing"),
         (changed(lambda e: e["response"].update(pieces=[[0, "y"]])), "answer does not fit its hash"),
         (changed(lambda e: e["response"].pop("pieces")), "missing"),
         (changed(lambda e: e.update(request=[])), "missing"),
+        (b'{"kind":"blob","id":"0123456789abcdef","text":"other"}\n', "blob 0123456789abcdef does not fit its hash"),
         (b"\xff\xfe\n", "not JSON"),
         (b"[" * 100_000 + b"\n", "not JSON"),
     ],
 )
 def test_a_damaged_line_is_named_and_the_rest_is_read(tmp_path: Path, damage: bytes, sentence: str) -> None:
     file = tmp_path / "t.jsonl"
-    file.write_bytes(line(entry(), RULES) + damage + line(entry(), RULES))
-    exchanges, (complaint,) = read_trace(file)
-    assert len(exchanges) == 2
-    assert complaint.startswith(f"{file}, line 2: ")
+    first, second = encoded(entry()), encoded(entry())
+    file.write_bytes(first + damage + second)
+    trace = read_trace(file)
+    (complaint,) = trace.complaints
+    assert len(trace.exchanges) == 2
+    assert complaint.startswith(f"{file}, line 4: ")
     assert sentence in complaint
 
 
+def test_the_first_version_is_read() -> None:
+    text, sha = BODY.decode(), hashlib.sha256(BODY).hexdigest()
+    request = {"headers": [], "body": text, "body_exact": True, "body_sha256": sha, "stored_sha256": sha}
+    answer = {"status": 200, "pieces": [[0.5, "x"]], "exact": False, "sha256": "", "stored_sha256": blob("x")}
+    line = {"format": "anyclaude-trace", "version": 1, "session": "s", "request": request, "response": answer}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "t.jsonl")
+        path.write_bytes(orjson.dumps(line))
+        (exchange,) = read_trace(path).exchanges
+    assert (exchange.body, exchange.answer) == (text, "x")
+
+
+def blob(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(b"", "empty"), (b"# notes\n", "not JSON"), (None, "cannot be read")]
+    ("content", "sentence"),
+    [
+        (b"", "empty"),
+        (b"# notes\n", "not JSON"),
+        (b'{"log":{"version":"1.2","entries":[]}}\n', "no line of"),
+        (FUTURE, "version 99"),
+        (None, "cannot be read"),
+    ],
 )
 def test_a_file_without_an_exchange_is_one_sentence(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     file = tmp_path / "t.jsonl"
@@ -242,9 +376,32 @@ def test_a_file_without_an_exchange_is_one_sentence(tmp_path: Path, content: byt
 
 
 def test_a_line_beyond_all_bounds_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyclaude_lab.trace.read.MAX_LINE_BYTES", 10_000)
+    for module in ("read", "files"):
+        monkeypatch.setattr(f"anyclaude_lab.trace.{module}.MAX_LINE_BYTES", 10_000)
     file = tmp_path / "t.jsonl"
-    file.write_bytes(line(entry(), RULES) + b"x" * 20_000 + b"\n" + line(entry(), RULES))
-    exchanges, (complaint,) = read_trace(file)
-    assert len(exchanges) == 1
-    assert "longer than 10000 bytes" in complaint
+    file.write_bytes(encoded(entry()) + b"x" * 20_000 + b"\n" + encoded(entry()))
+    trace = read_trace(file)
+    assert len(trace.exchanges) == 1
+    assert "longer than 10000 bytes" in trace.complaints[0]
+
+
+def test_packed_traces_are_read_and_hostile_archives_are_not(tmp_path: Path) -> None:
+    good = encoded(entry())
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(good))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("in/side.jsonl", "../out.jsonl", "/etc/out.jsonl", "c:\\out.jsonl", "notes.txt"):
+            archive.writestr(name, good)
+    (tmp_path / "c.zip").write_bytes(b"PK no zip")
+    found, complaints = sources(tmp_path)
+    assert [source.member for source in found] == [None, "in/side.jsonl"]
+    assert [len(read_trace(source).exchanges) for source in found] == [1, 1]
+    assert len([c for c in complaints if "leads out" in c]) == 3
+    assert any("c.zip" in complaint for complaint in complaints)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyclaude_lab.trace.files.FREE_BYTES", 10_000)
+    file = tmp_path / "bomb.jsonl.gz"
+    file.write_bytes(gzip.compress(b"{}\n" * 3_000_000))
+    with pytest.raises(DamagedTrace, match="swells"):
+        read_trace(file)
