@@ -164,7 +164,8 @@ class OpenAIBackend:
             if isinstance(error, BackendUnavailable):
                 self._forget()
             return error.message
-        if answer.status >= 500 or answer.status in (401, 403):
+        # A server of unknown kind may lack the model list and still answer.
+        if not answer.ok and (server.profile is not GENERIC or answer.status >= 500 or answer.status in (401, 403)):
             return read_error(answer.status, answer.body, server.profile.dialect).message
         self._state = "up"
         return None

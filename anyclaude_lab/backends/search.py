@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +14,8 @@ from anyclaude_lab.backends.http import Answer, HttpLeg
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailable, RateLimited
 from anyclaude_lab.wire.events import JsonObject
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 5.0  # of one service
+TOTAL_S = 9.0  # of all of them: a client is never left in silence for 10 s
 RESULTS = 10
 TAVILY_URL = "https://api.tavily.com"
 BRAVE_URL = "https://api.search.brave.com"
@@ -149,14 +151,18 @@ class Brave(_Service):
 
 
 async def first_answer(
-    services: Sequence[SearchService], query: str, domains: Domains
+    services: Sequence[SearchService], query: str, domains: Domains, *, total_s: float = TOTAL_S
 ) -> tuple[str, list[SearchResult]]:
     """The name of the first service that answers, and its results. Raises the last one's error where none does."""
     failure: AnyclaudeError = BackendUnavailable("No search service is configured.")
-    for service in services:
-        try:
-            found = await service.search(query, domains)
-            return service.name, [result for result in found if domains.admit(result.url)]
-        except AnyclaudeError as error:
-            failure = error
+    try:
+        async with asyncio.timeout(total_s):
+            for service in services:
+                try:
+                    found = await service.search(query, domains)
+                    return service.name, [result for result in found if domains.admit(result.url)]
+                except AnyclaudeError as error:
+                    failure = error
+    except TimeoutError:
+        failure = BackendUnavailable(f"No search service answered within {total_s:g} s.")
     raise failure

@@ -578,6 +578,13 @@ def test_openrouter_without_a_key_says_where_it_belongs() -> None:
         OpenRouterBackend(api_key="", model="z-ai/glm-4.6")
 
 
+async def test_an_address_where_openrouter_is_not_is_no_healthy_one() -> None:
+    async with serving("vllm", detect=False) as (elsewhere, _):
+        backend = OpenRouterBackend(api_key="sk-or-test", model="m/m", base_url=elsewhere.url + "/v1")
+        assert "GET /v1/key" in str(await backend.health())
+        await backend.close()
+
+
 async def test_openrouter_with_a_wrong_key_is_unauthenticated_and_shows_none() -> None:
     async with serving("openrouter", api_key="sk-or-wrong") as (_, backend):
         with pytest.raises(Unauthenticated) as caught:

@@ -9,7 +9,8 @@ import anthropic
 import pytest
 
 from anyclaude_lab.backends import search as services
-from anyclaude_lab.backends.search import Brave, SearXNG, Tavily
+from anyclaude_lab.backends.search import Brave, Domains, SearXNG, Tavily
+from anyclaude_lab.errors import BackendUnavailable
 from tests.prompt.conversations import NOTICE, tool
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said
 from tests.standins import grammar
@@ -122,6 +123,12 @@ async def test_a_service_that_fails_is_followed_by_the_next(start: StartProxy, m
         assert pages(await ask(proxy)) == [page.url for page in FOUND]
         asked = (silent, locked, broken, good)
         assert [len(service.exchanges) for service in asked] == [1, 1, 1, 1]
+
+
+async def test_services_that_are_silent_share_one_patience() -> None:
+    async with Silent() as first, Silent() as second:
+        with pytest.raises(BackendUnavailable, match=r"No search service answered within 0\.3 s"):
+            await services.first_answer([SearXNG(first.url), SearXNG(second.url)], QUERY, Domains(), total_s=0.3)
 
 
 @pytest.mark.parametrize(

@@ -486,6 +486,15 @@ class OpenRouter(Profile):
     def error(self, status: int, message: str, kind: str | None) -> JsonObject:
         return {"error": {"code": status, "message": message, "metadata": {"provider_name": self.provider}}}
 
+    async def other(self, exchange: Exchange, responder: Responder, count: int) -> bool:
+        if (exchange.method, exchange.path) != ("GET", "/v1/key"):  # docs "API Keys", get current key
+            return await super().other(exchange, responder, count)
+        if refusal := self.refuse(exchange, {}, 0):
+            await responder.full(refusal.status, self.error(refusal.status, refusal.message, None))
+        else:
+            await responder.full(200, {"data": {"label": "sk-or-t...est", "limit": None, "usage": 0.0}})
+        return True
+
     def stream_error(self, error: StreamError) -> bytes:
         # "Handling errors during streaming": an error beside a choice that finishes with "error", then [DONE]
         failed = {"index": 0, "delta": {"content": ""}, "finish_reason": "error", "native_finish_reason": "error"}
