@@ -16,8 +16,11 @@ from anyclaude_lab.backends.base import Call, Reply
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, PromptTooLong, StreamCut
 from anyclaude_lab.exchange.count import upper_tokens
 from anyclaude_lab.exchange.variant import Variant
+from anyclaude_lab.prompt.fit import fit, is_compaction
+from anyclaude_lab.prompt.lane import LaneState
 from anyclaude_lab.prompt.pipeline import Step, run
 from anyclaude_lab.render.count import Count
+from anyclaude_lab.render.tokens import characters
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, Usage, message_start
 from anyclaude_lab.wire.request import Request
@@ -132,21 +135,51 @@ async def prepare(variant: Variant, call: Call) -> Exchange:
 
     Raises `PromptTooLong` where the window cannot hold prompt and answer.
     """
-    sent, steps = run(call.original, variant.plan)
     window = await variant.window()
+    known = variant.lanes.get(call.lane)
+    sent, lane, steps = run(call.original, variant.plan, known, window_tokens=window)
+    variant.lanes.keep(call.lane, lane)
     count = await variant.counter.count(sent, near_tokens=window)
+    if window is not None and _overflows(sent, count, window):
+        sent, count = await _trimmed(variant, call, sent, count, window)
+    elif lane.trims:
+        variant.lanes.keep(call.lane, replace(lane, trims=False))  # it has compacted, and may do so again
     sent = _fit_output(sent, count, window, variant.output_cap_tokens)
     return Exchange(variant, replace(call, prompt_tokens=count.tokens), sent, steps, count)
+
+
+async def _trimmed(variant: Variant, call: Call, sent: Request, count: Count, window: int) -> tuple[Request, Count]:
+    """The history cut to fit, where the client cannot compact: it is compacting, or was told once and did not.
+
+    Raises `PromptTooLong`, the sentence that Claude Code compacts on, where it has not been told.
+    """
+    limit = window - _reserve(sent, window)
+    lane = variant.lanes.get(call.lane) or LaneState()
+    if not lane.trims and not is_compaction(call.original):
+        variant.lanes.keep(call.lane, replace(lane, trims=True))
+        raise PromptTooLong(upper_tokens(count), limit)
+    shorter = fit(sent, characters().count, limit)
+    if shorter is sent:
+        raise PromptTooLong(upper_tokens(count), limit)
+    return shorter, await variant.counter.count(shorter, near_tokens=window)
+
+
+def _overflows(request: Request, count: Count, window: int) -> bool:
+    return upper_tokens(count) > window - _reserve(request, window)
+
+
+def _reserve(request: Request, window: int) -> int:
+    """Tokens kept free for the answer."""
+    return min(LEAST_OUTPUT_TOKENS, window // 8, max(1, request.max_tokens))
 
 
 def _fit_output(request: Request, count: Count, window: int | None, cap: int | None) -> Request:
     """Clamp `max_tokens` to what the window leaves."""
     room = request.max_tokens
     if window is not None:
-        reserve = min(LEAST_OUTPUT_TOKENS, window // 8, max(1, room))
         prompt = upper_tokens(count)
-        if prompt > window - reserve:
-            raise PromptTooLong(prompt, window - reserve)
+        if _overflows(request, count, window):
+            raise PromptTooLong(prompt, window - _reserve(request, window))
         room = min(room, window - prompt)
     if cap is not None:
         room = min(room, cap)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anyclaude_lab.backends.base import Backend
 from anyclaude_lab.exchange.count import PromptCounter
+from anyclaude_lab.exchange.lanes import Lanes
 from anyclaude_lab.prompt.pipeline import Plan
 
 
@@ -19,6 +20,7 @@ class Variant:
     counter: PromptCounter
     window_tokens: int | None = None  # what the user declared; None: ask the backend
     output_cap_tokens: int | None = None
+    lanes: Lanes = field(default_factory=Lanes)
 
     async def window(self) -> int | None:
         """Context window in tokens; None where nobody knows."""

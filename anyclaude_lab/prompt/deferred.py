@@ -16,6 +16,7 @@ from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
 
 PLACEHOLDER = "DeferredToolPlaceholder"
+_LOADED = "can be called from now on:\n"
 
 
 def place_deferred(request: Request) -> Request:
@@ -41,10 +42,12 @@ def definition_text(name: str, definition: JsonObject | None) -> str:
         "description": definition.get("description") or "",
         "parameters": definition.get("input_schema") or {"type": "object", "properties": {}},
     }
-    return (
-        f"The tool {name} can be called from now on:\n"
-        + orjson.dumps({"type": "function", "function": function}).decode()
-    )
+    return f"The tool {name} {_LOADED}" + orjson.dumps({"type": "function", "function": function}).decode()
+
+
+def is_definition_text(text: str) -> bool:
+    """Whether `definition_text` wrote it."""
+    return text.startswith("The tool ") and _LOADED in text[:200]
 
 
 def _place_in_message(message: JsonObject, definitions: Mapping[str, JsonObject]) -> JsonObject:

@@ -1,28 +1,30 @@
 """The list of transforms and the one function that runs them.
 
-A transform is a pure function of the request and the plan. It never edits its input; where it changes nothing it
-returns the very same object. A new transform is one module and one row here.
+A transform is a pure function of the request, the plan and what the lane decided. It never edits its input; where it
+changes nothing it returns the very same object. A new transform is one module and one row here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import orjson
 
 from anyclaude_lab.prompt.billing import remove_billing
 from anyclaude_lab.prompt.deferred import place_deferred
-from anyclaude_lab.prompt.spelling import spell_canonically
+from anyclaude_lab.prompt.lane import LaneState
+from anyclaude_lab.prompt.sections import Sections, TextCount, measured
+from anyclaude_lab.prompt.spelling import drop_thinking, spell_calls, spell_canonically, spell_tools
+from anyclaude_lab.prompt.stabilise import stabilise
 from anyclaude_lab.prompt.tools import allow_tools, hide_web_search, order_tools
+from anyclaude_lab.render.tokens import characters
 from anyclaude_lab.wire.request import Request
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is done to every request of a conversation: chosen at its first request, then frozen.
+    """What is done to every request of a way of answering.
 
-    The defaults are those of a translating mode. Passthrough runs no pipeline at all.
+    The defaults are those of a translating mode that shortens nothing. Passthrough runs no pipeline at all.
     """
 
     spell_canonically: bool = True
@@ -31,84 +33,161 @@ class Plan:
     hide_web_search: bool = True  # no search service is configured
     place_deferred: bool = True
     order_tools: bool = True
+    stabilise: bool = True
+    keep_thinking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a transform may look at besides the request. `count` gives the tokens of a text, the same at any time."""
+
+    plan: Plan
+    lane: LaneState
+    count: TextCount
+    window_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """One row of the pipeline: its name, why it exists, when a plan asks for it, and the function."""
+    """One row of the pipeline: its name, why it exists, when a plan asks for it, and the function.
+
+    `decide` settles what belongs to the lane; it is asked before every `apply` and answers the same from then on.
+    """
 
     name: str
     why: str
     asked: Callable[[Plan], bool]
-    apply: Callable[[Request, Plan], Request]
+    apply: Callable[[Request, Situation], Request]
+    decide: Callable[[Request, Situation], LaneState] | None = None
+    may_grow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one transform did to one request. Sizes are characters of the whole request body as JSON."""
+    """What one transform did to one request."""
 
     name: str
-    changed: bool
-    note: str
-    chars_before: int
-    chars_after: int
+    why: str
+    before: Request
+    after: Request
+
+    @property
+    def changed(self) -> bool:
+        return self.after is not self.before
+
+    @property
+    def chars_before(self) -> int:
+        """Characters of all sections."""
+        return measured(self.before, len).total
+
+    @property
+    def chars_after(self) -> int:
+        return measured(self.after, len).total if self.changed else self.chars_before
 
 
-# In the order they run: spelling first, so that the others meet one spelling; deferred after the tools were chosen.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A step in numbers: the sections before and after it, in tokens or characters."""
+
+    name: str
+    why: str
+    before: Sections
+    after: Sections
+
+
+# In the order they run: spelling first, so that the others meet one spelling, arguments before definitions move.
 TRANSFORMS: tuple[Transform, ...] = (
     Transform(
         "spelling",
         "one spelling of the same history, cache markers removed",
         lambda plan: plan.spell_canonically,
-        lambda request, plan: spell_canonically(request),
+        lambda request, _: spell_canonically(request),
+    ),
+    Transform(
+        "calls",
+        "arguments in the order in which models write them, as the client sends some back otherwise",
+        lambda plan: plan.spell_canonically,
+        lambda request, _: spell_calls(request),
+    ),
+    Transform(
+        "thinking",
+        "some templates drop earlier thinking later on, which would move what follows it",
+        lambda plan: not plan.keep_thinking,
+        lambda request, _: drop_thinking(request),
     ),
     Transform(
         "billing",
         "the attribution block differs in every conversation and stands before everything else",
         lambda plan: plan.strip_billing,
-        lambda request, plan: remove_billing(request),
+        lambda request, _: remove_billing(request),
     ),
     Transform(
         "allowlist",
         "only the tools that the settings allow",
         lambda plan: plan.tool_allowlist is not None,
-        lambda request, plan: allow_tools(request, plan.tool_allowlist),
+        lambda request, at: allow_tools(request, at.plan.tool_allowlist),
     ),
     Transform(
         "web search",
         "no search service is configured",
         lambda plan: plan.hide_web_search,
-        lambda request, plan: hide_web_search(request),
+        lambda request, _: hide_web_search(request),
     ),
     Transform(
         "deferred",
         "definitions loaded in mid-conversation stand where they were asked for, not in the head",
         lambda plan: plan.place_deferred,
-        lambda request, plan: place_deferred(request),
+        lambda request, _: place_deferred(request),
     ),
     Transform(
         "tool order",
-        "tools sorted by name, whatever order they connected in",
+        "tools sorted by name, whatever order they connected in, each in one spelling",
         lambda plan: plan.order_tools,
-        lambda request, plan: order_tools(request),
+        lambda request, _: spell_tools(order_tools(request)),
+    ),
+    Transform(
+        "stabilise",
+        "what differs between sessions stands in the first user turn, so that they share their head",
+        lambda plan: plan.stabilise,
+        lambda request, _: stabilise(request),
+        may_grow=True,
     ),
 )
 
 
-def run(request: Request, plan: Plan) -> tuple[Request, list[Step]]:
-    """The request after every transform the plan asks for, and what each of them did."""
+def run(
+    request: Request,
+    plan: Plan,
+    lane: LaneState | None = None,
+    *,
+    count: TextCount | None = None,
+    window_tokens: int | None = None,
+) -> tuple[Request, LaneState, list[Step]]:
+    """The request after every transform the plan asks for, what its lane has decided, and what each step did.
+
+    Without `lane`, what it decided at its first request is decided again. `count` must not change over a lane's
+    lifetime; without one, characters stand for tokens.
+    """
+    at = Situation(plan, lane or LaneState(), count or characters().count, window_tokens)
     steps = []
-    chars = _chars(request)
     for transform in TRANSFORMS:
         if not transform.asked(plan):
             continue
-        result = transform.apply(request, plan)
-        changed = result is not request
-        after = _chars(result) if changed else chars
-        steps.append(Step(transform.name, changed, transform.why, chars, after))
-        request, chars = result, after
-    return request, steps
+        if transform.decide is not None:
+            at = Situation(plan, transform.decide(request, at), at.count, window_tokens)
+        result = transform.apply(request, at)
+        steps.append(Step(transform.name, transform.why, request, result))
+        request = result
+    return request, at.lane, steps
 
 
-def _chars(request: Request) -> int:
-    return len(orjson.dumps(request.body).decode())
+def reported(steps: Sequence[Step], count: TextCount = len) -> list[Report]:
+    """The steps that changed something, in tokens of `count`; in characters without one."""
+    reports: list[Report] = []
+    sections = None
+    for step in steps:
+        if step.changed:
+            before = sections or measured(step.before, count)
+            sections = measured(step.after, count, since=(step.before, before))
+            reports.append(Report(step.name, step.why, before, sections))
+    return reports

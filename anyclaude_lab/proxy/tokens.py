@@ -14,7 +14,7 @@ from anyclaude_lab.wire.request import parse_request
 async def count_tokens(http: web.Request, serving: Serving) -> web.Response:
     """`{"input_tokens": n}` of what would be sent; how it was counted stands in the header `x-anyclaude-count`."""
     request = parse_request(await read_body(http), counting=True)
-    sent, _ = run(request, serving.variant.plan)
+    sent, _, _ = run(request, serving.variant.plan, window_tokens=await serving.variant.window())
     count = await serving.variant.counter.count_exactly(sent)
     headers = {"x-anyclaude-count": count.method}
     return web.json_response({"input_tokens": count.tokens}, headers=headers)

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyclaude_lab.prompt.pipeline import TRANSFORMS, Plan, Transform, run
+from anyclaude_lab.prompt.lane import LaneState
+from anyclaude_lab.prompt.pipeline import TRANSFORMS, Plan, Situation, Transform, reported, run
+from anyclaude_lab.prompt.sections import measured
 from anyclaude_lab.wire.request import Request, as_blocks
 from tests.prompt.conversations import BILLING, MARK, session, text
 
 EVERYTHING = Plan(tool_allowlist=("bash", "read", "toolsearch", "webfetch", "write", "websearch"))
+AT = Situation(EVERYTHING, LaneState(), len, None)
 
 
 def rendered(request: Request) -> str:
@@ -32,16 +35,16 @@ def rendered(request: Request) -> str:
 @pytest.mark.parametrize("request_", session(), ids=["1", "2", "3", "4", "5"])
 def test_pure_and_idempotent(transform: Transform, request_: Request) -> None:
     before = copy.deepcopy(request_.body)
-    once = transform.apply(request_, EVERYTHING)
+    once = transform.apply(request_, AT)
     assert request_.body == before
-    assert transform.apply(once, EVERYTHING) is once
-    assert transform.apply(Request(copy.deepcopy(before)), EVERYTHING) == once
+    assert transform.apply(once, AT) is once
+    assert transform.apply(Request(copy.deepcopy(before)), AT) == once
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: transform.name)
 def test_nothing_to_do_is_the_same_object(transform: Transform) -> None:
     plain = Request({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [text("hello")]}]})
-    assert transform.apply(plain, EVERYTHING) is plain
+    assert transform.apply(plain, AT) is plain
 
 
 def test_each_request_of_a_session_extends_the_one_before() -> None:
@@ -69,22 +72,25 @@ def test_the_order_in_which_servers_connect_does_not_matter() -> None:
 
 
 def test_steps_say_what_was_done() -> None:
-    _, steps = run(session()[0], Plan())
-    done = {step.name: step for step in steps}
-    assert "allowlist" not in done  # the plan did not ask
-    assert done["billing"].changed
-    assert done["billing"].chars_after < done["billing"].chars_before - len(BILLING)
-    assert done["deferred"].changed
-    assert all(step.note for step in steps)
-    assert all(a.chars_after == b.chars_before for a, b in itertools.pairwise(steps))
+    _, _, steps = run(session()[0], Plan())
+    done = {report.name: report for report in reported(steps)}
+    assert "allowlist" not in [step.name for step in steps]  # the plan did not ask
+    billing = done["billing"]
+    assert billing.before.system - billing.after.system == len(BILLING)
+    assert (billing.before.tools, billing.before.messages) == (billing.after.tools, billing.after.messages)
+    assert done["deferred"].after.tools < done["deferred"].before.tools
+    assert all(report.why for report in reported(steps))
+    reports = reported(steps)
+    assert all(a.after == b.before for a, b in itertools.pairwise(reports))
+    assert reports[-1].after == measured(steps[-1].after, len)
 
 
 def test_an_idle_step_says_so() -> None:
     plain = Request({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [text("hello")]}]})
-    result, steps = run(plain, Plan())
+    result, _, steps = run(plain, Plan())
     assert result is plain
     assert [step.changed for step in steps] == [False] * len(steps)
-    assert {step.chars_before - step.chars_after for step in steps} == {0}
+    assert reported(steps) == []
 
 
 def test_names_are_unique() -> None:
@@ -126,7 +132,7 @@ def test_markers_go_and_the_users_own_data_stays() -> None:
     request.body["tools"][0]["input_schema"]["properties"]["cache_control"] = {"type": "string"}
     request.body["messages"][2]["content"][0]["input"]["cache_control"] = "no-store"
     request.body["messages"][3]["content"][0]["content"] = [text("a.py", cache_control=MARK)]
-    result, _ = run(request, Plan())
+    result, _, _ = run(request, Plan())
     assert MARK not in list(values(result.body))
     assert "cache_control" in result.tools[0]["input_schema"]["properties"]
     assert result.messages[2]["content"][0]["input"]["cache_control"] == "no-store"
@@ -142,7 +148,7 @@ def test_plan_is_frozen_and_comparable() -> None:
 
 def test_a_deferred_tool_outside_the_allow_list_cannot_be_loaded() -> None:
     request = session()[2]
-    result, _ = run(request, Plan(tool_allowlist=("Bash",)))
+    result, _, _ = run(request, Plan(tool_allowlist=("Bash",)))
     assert [offered["name"] for offered in result.tools] == ["Bash"]
     assert "Reads a page." in rendered(request)
     assert "Reads a page." not in rendered(result)
