@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,10 +12,11 @@ from aiohttp import web
 
 from anyclaude_lab.backends.base import Call
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, StreamCut
-from anyclaude_lab.exchange import prepare
+from anyclaude_lab.exchange import Exchange, prepare
 from anyclaude_lab.proxy.client_stream import ClientStream
-from anyclaude_lab.proxy.retry_grace import Held, let_go, twin_key
+from anyclaude_lab.proxy.retry_join import twin_key
 from anyclaude_lab.proxy.serving import CLIENT_LEFT, Serving, new_request_id, read_body
+from anyclaude_lab.proxy.shared_answer import Reader
 from anyclaude_lab.proxy.web_search import answer_search
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.fold import fold
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Ask:
-    """One request of one client."""
+    """One request of one client, and how it went."""
 
     request_id: str
     request: Request
@@ -36,6 +39,8 @@ class _Ask:
     recording: Recording | None
     came: float  # when, by the loop's clock
     told: bool = False  # whether the end was accounted for
+    failure: AnyclaudeError | None = None
+    cut: bool = False  # its connection was closed in mid-answer
 
 
 async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
@@ -55,7 +60,6 @@ async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
 async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamResponse:
     if (asked := search_request(ask.request)) is not None:
         return await answer_search(http, serving, ask.request, asked, ask.request_id)
-    key = twin_key(ask.lane, ask.request)
     call = Call(
         request_id=ask.request_id,
         lane=ask.lane,
@@ -64,41 +68,55 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
         headers=list(http.headers.items()),
         background=is_background(ask.hints, ask.request),
     )
-    held = serving.grace.take(key)
-    if held is None:
-        exchange = await prepare(serving.variant, call)
-        held = Held(exchange, asyncio.ensure_future(exchange.open()))
-    else:
-        held.exchange.hand_to(call)
-    exchange = held.exchange
+    reader = serving.joins.enter(
+        twin_key(ask.lane, ask.request), ask.hints, ask.request, lambda: prepare(serving.variant, call)
+    )
+    try:
+        exchange = await reader.prepared()
+    except BaseException:
+        if reader.leave():
+            await asyncio.shield(serving.joins.release(reader.answer, hold=False))
+        raise
     serving.live.publish("started", id=ask.request_id, lane=ask.lane[:12], model=ask.request.model)
     status = 200
     try:
         if ask.request.stream:
-            return await _stream(http, serving, ask, held)
-        return await _whole(serving, ask, held)
+            return await _stream(http, serving, ask, reader, exchange)
+        return await _whole(serving, ask, reader, exchange)
     except (asyncio.CancelledError, ConnectionError):
         status = CLIENT_LEFT
         serving.metrics.disconnects.inc()
-        await asyncio.shield(serving.grace.hold(key, held))
         raise
     except AnyclaudeError as failure:
-        status = failure.status
-        exchange.failure = failure
-        await exchange.close()
+        status, ask.failure = failure.status, failure
         raise
     except Exception as error:  # a defect of ours: the backend is let go all the same
-        status = 500
-        exchange.failure = BackendFailed(f"The proxy failed on this request ({type(error).__name__}).")
-        await let_go(held)
+        status, ask.failure = 500, BackendFailed(f"The proxy failed on this request ({type(error).__name__}).")
         raise
     finally:
-        ask.told = True
-        serving.finished(exchange, ask.hints, status=status, recording=ask.recording)
+        ask.told, last = True, reader.leave()
+        try:
+            told = _as_told(exchange, ask, call)
+            serving.finished(told, ask.hints, status=status, recording=ask.recording, last=last)
+        finally:
+            if last:
+                await asyncio.shield(serving.joins.release(reader.answer, hold=status == CLIENT_LEFT))
 
 
-async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) -> web.StreamResponse:
-    exchange = held.exchange
+def _as_told(exchange: Exchange, ask: _Ask, call: Call) -> Exchange:
+    """The exchange as this client saw it: another one may read the same answer under an id of its own."""
+    told = copy(exchange)
+    told.hand_to(call)
+    told.failure = ask.failure or told.failure
+    told.finished_s = told.finished_s or time.monotonic() - exchange.started
+    if ask.cut:
+        told.ending = Ending.CUT
+    return told
+
+
+async def _stream(
+    http: web.Request, serving: Serving, ask: _Ask, reader: Reader, exchange: Exchange
+) -> web.StreamResponse:
     stream = ClientStream(
         http,
         exchange.start,
@@ -110,8 +128,8 @@ async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) ->
         recording=ask.recording,
     )
     try:
-        await asyncio.shield(held.opening)
-        while (events := await exchange.next()) is not None:
+        await reader.opened()
+        while (events := await reader.next()) is not None:
             if exchange.ending in (Ending.CUT, Ending.ERROR) and not stream.committed:
                 raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
             await stream.write(events)
@@ -124,18 +142,16 @@ async def _stream(http: web.Request, serving: Serving, ask: _Ask, held: Held) ->
     except AnyclaudeError as failure:
         if not stream.committed:
             raise
-        exchange.failure, exchange.ending = failure, Ending.CUT  # the status is out: let the client ask again
-        await exchange.close()
+        ask.failure, ask.cut = failure, True  # the status is out: let the client ask again
         return await stream.end(Ending.CUT)
     finally:
         stream.release()
 
 
-async def _whole(serving: Serving, ask: _Ask, held: Held) -> web.Response:
-    exchange = held.exchange
-    await asyncio.shield(held.opening)
+async def _whole(serving: Serving, ask: _Ask, reader: Reader, exchange: Exchange) -> web.Response:
+    await reader.opened()
     events = [exchange.start]
-    while (batch := await exchange.next()) is not None:
+    while (batch := await reader.next()) is not None:
         events += batch
         serving.log.events(ask.request_id, batch)
     if exchange.ending is not Ending.COMPLETE:

@@ -84,6 +84,12 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self.joins = Counter(
+            "anyclaude_joins",
+            "Requests that joined the same one still running, whose client had left (waiting) or not (answering)",
+            ["of"],
+            registry=registry,
+        )
         self.disconnects = Counter(
             "anyclaude_client_disconnects", "Clients that left before the end", registry=registry
         )
@@ -111,6 +117,8 @@ class Metrics:
         )
         for origin in ("translated", "relayed"):
             self.grammar_violations.labels(origin)  # a series that reads 0, not one that is missing
+        for of in ("waiting", "answering"):
+            self.joins.labels(of)
         for unknown in (self.cache_hit_rate, self.breaker_state, self.breaker_latency_s):
             unknown.set(NAN)
         self._prompt_seen = self._cached_seen = 0

@@ -61,7 +61,7 @@ class Server:
         await self._runner.cleanup()
         if self._answering:
             await asyncio.wait(self._answering, timeout=CANCELLED_S)
-        await self.serving.grace.close()
+        await self.serving.joins.close()
         for service in self.serving.search:
             await service.close()
 

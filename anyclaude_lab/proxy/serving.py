@@ -18,7 +18,7 @@ from anyclaude_lab.proxy.live import LiveFeed
 from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.metrics import Metrics
 from anyclaude_lab.proxy.recording import trace_entry
-from anyclaude_lab.proxy.retry_grace import RetryGrace
+from anyclaude_lab.proxy.retry_join import RetryJoin
 from anyclaude_lab.settings import Settings
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.headers import ClientHints
@@ -43,13 +43,13 @@ class Serving:
     live: LiveFeed = field(default_factory=LiveFeed)
     commit_s: float = 10.0
     ping_s: float = 10.0
-    grace: RetryGrace = field(init=False)
+    joins: RetryJoin = field(init=False)
     models: Sequence[str] = ()  # ids offered by /v1/models
     search: Sequence[SearchService] = ()  # asked in this order
     recorder: Recorder | None = None  # None: sessions are not recorded
 
     def __post_init__(self) -> None:
-        self.grace = RetryGrace(self.settings.retry_grace_s, self.metrics)
+        self.joins = RetryJoin(self.settings.retry_grace_s, self.metrics)
 
     def recording(self) -> Recording | None:
         """Where the bytes that one client gets are noted; None where sessions are not recorded."""
@@ -60,16 +60,18 @@ class Serving:
         return Recording()
 
     def finished(
-        self, exchange: Exchange, hints: ClientHints, *, status: int, recording: Recording | None = None
+        self,
+        exchange: Exchange,
+        hints: ClientHints,
+        *,
+        status: int,
+        recording: Recording | None = None,
+        last: bool = True,
     ) -> None:
-        """Account for an exchange that is over, however it ended."""
-        self.metrics.usage(exchange.usage)
+        """Account for an exchange that is over for a client, however it ended; for its `last` one, for its cost."""
         self.metrics.endings.labels(exchange.ending.value).inc()
-        if exchange.first_content_s is not None:
-            self.metrics.ttft_s.observe(exchange.first_content_s)
-        for step in exchange.steps:
-            if step.chars_after < step.chars_before:
-                self.metrics.saved_characters.labels(step.name).inc(step.chars_before - step.chars_after)
+        if last:
+            self._count(exchange)
         facts = exchange_facts(exchange, hints, status)
         if facts["error"]:
             facts["error"] = self.log.clean(facts["error"])
@@ -77,6 +79,14 @@ class Serving:
         self.log.exchange(facts, exchange)
         if self.recorder is not None and recording is not None:
             self.recorder.put(trace_entry(exchange, hints, facts, status, recording))
+
+    def _count(self, exchange: Exchange) -> None:
+        self.metrics.usage(exchange.usage)
+        if exchange.first_content_s is not None:
+            self.metrics.ttft_s.observe(exchange.first_content_s)
+        for step in exchange.steps:
+            if step.chars_after < step.chars_before:
+                self.metrics.saved_characters.labels(step.name).inc(step.chars_before - step.chars_after)
 
     def refused(self, request_id: str, failure: AnyclaudeError, *, told: bool = False) -> web.Response:
         """The answer to a request that failed; `told` where `finished` has accounted for it already."""

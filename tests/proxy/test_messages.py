@@ -236,7 +236,7 @@ async def test_a_retry_takes_over_the_prefill_its_client_left(start: StartProxy)
     async with OpenAIStandIn(turns, profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
         await leave_during_prefill(proxy, backend)
-        await wait_until_async(lambda: proxy.serving.grace._held, "the prefill is held")
+        await wait_until_async(lambda: proxy.serving.joins._held, "the prefill is held")
         answer = await proxy.ask(max_tokens=64000)
         assert "from the one prefill" in said(answer)
         assert grammar.violations(answer.content) == []
@@ -250,7 +250,7 @@ async def test_another_request_does_not_take_it_over(start: StartProxy) -> None:
     async with OpenAIStandIn(turns, profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
         await leave_during_prefill(proxy, backend)
-        await wait_until_async(lambda: proxy.serving.grace._held, "the prefill is held")
+        await wait_until_async(lambda: proxy.serving.joins._held, "the prefill is held")
         answer = await proxy.ask(messages=[{"role": "user", "content": "Something else"}])
         assert "second" in said(answer) and len(backend.chats) == 2
 

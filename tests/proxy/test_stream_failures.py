@@ -99,7 +99,7 @@ async def test_a_client_that_leaves_a_prefill_is_told_of_and_so_is_the_one_that_
     async with OpenAIStandIn([reply("from the one prefill", silence_s=0.6)], profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
         await leave_during_prefill(proxy, backend)
-        await wait_until_async(lambda: bool(proxy.serving.grace._held), "the prefill is held")
+        await wait_until_async(lambda: bool(proxy.serving.joins._held), "the prefill is held")
         answer = await proxy.ask(max_tokens=64000)
         assert len(backend.chats) == 1
         left, served = finished(proxy)
@@ -136,13 +136,13 @@ async def test_a_proxy_that_stops_ends_its_streams_and_tells_of_them(
         url = await server.start("127.0.0.1", 0)
         asking = asyncio.create_task(proxy.http.post(f"{url}/v1/messages", json=ASK))
         await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
-        hold = proxy.serving.grace.hold
+        release = proxy.serving.joins.release
 
-        async def take_a_moment(*held: Any) -> None:
+        async def take_a_moment(*answer: Any, **how: Any) -> None:
             await asyncio.sleep(0.05)
-            await hold(*held)
+            await release(*answer, **how)
 
-        monkeypatch.setattr(proxy.serving.grace, "hold", take_a_moment)
+        monkeypatch.setattr(proxy.serving.joins, "release", take_a_moment)
         async with asyncio.timeout(1.9):  # not twice the promise
             await server.stop()
         assert [item["status"] for item in finished(proxy)] == [499]

@@ -1,0 +1,103 @@
+"""A request that is still running is not begun a second time: a retry, or a duplicate, joins it.
+
+A client that asks again has hung up before. A backend that throws its computed prompt away when the connection closes
+would begin a 20-second prefill anew for every retry, so a prefill whose client left runs on for `grace_s` seconds and
+is handed to whoever asks the same. The same request of the same session that comes while the first is being answered
+gets the events from the first one on, then those that follow.
+
+What must not be joined: an answer whose tool call another client has in hand (it would run twice), one that failed,
+one whose beginning is no longer kept, and, for a client that names no session, one that has a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+
+from anyclaude_lab.exchange import Exchange
+from anyclaude_lab.prompt.billing import remove_billing
+from anyclaude_lab.prompt.spelling import spell_canonically
+from anyclaude_lab.proxy.metrics import Metrics
+from anyclaude_lab.proxy.shared_answer import Reader, SharedAnswer
+from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.headers import ClientHints, is_probe
+from anyclaude_lab.wire.request import Request
+
+KEYED = (
+    "model",
+    "system",
+    "tools",
+    "messages",
+    "tool_choice",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop_sequences",
+    "thinking",
+    "output_config",
+)
+
+
+def twin_key(lane: str, request: Request) -> str:
+    """Equal for a request and its retry: everything that decides the answer, not `stream` or `max_tokens`."""
+    asked = remove_billing(spell_canonically(request)).body
+    body: JsonObject = {name: asked.get(name) for name in KEYED}
+    return hashlib.sha256(lane.encode() + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class RetryJoin:
+    """Every answer that is being given, by the key of its request."""
+
+    def __init__(self, grace_s: float, metrics: Metrics) -> None:
+        self.grace_s, self._metrics = grace_s, metrics
+        self._given: dict[str, SharedAnswer] = {}
+        self._held: dict[SharedAnswer, asyncio.Task[None]] = {}
+
+    def enter(
+        self, key: str, hints: ClientHints, request: Request, begin: Callable[[], Coroutine[Any, Any, Exchange]]
+    ) -> Reader:
+        """A reader of the answer to this request: of the one that is being given, else of a new one."""
+        given = self._given.get(key)
+        if given is not None and not is_probe(request) and self._may_join(given, hints):
+            self._metrics.joins.labels("answering" if given.readers else "waiting").inc()
+            if given in self._held:
+                self._held.pop(given).cancel()
+                self._metrics.retry_grace.labels("joined").inc()
+            return given.reader()
+        answer = SharedAnswer(key, begin())
+        self._given[key] = answer
+        return answer.reader()
+
+    async def release(self, answer: SharedAnswer, *, hold: bool) -> None:
+        """Nobody reads it any more: keep it for its twin, or drop it at once where it is not worth keeping."""
+        if hold and self.grace_s > 0 and self._given.get(answer.key) is answer and answer.worth_holding:
+            self._metrics.retry_grace.labels("held").inc()
+            self._held[answer] = asyncio.create_task(self._expire(answer))
+        else:
+            await self._drop(answer)
+
+    async def close(self) -> None:
+        """Drop what nobody reads, and whatever still comes."""
+        self.grace_s = 0.0
+        for answer in list(self._held):
+            self._held.pop(answer).cancel()
+            await self._drop(answer)
+
+    @staticmethod
+    def _may_join(given: SharedAnswer, hints: ClientHints) -> bool:
+        return given.joinable and (not given.readers or hints.session_id is not None)
+
+    async def _expire(self, answer: SharedAnswer) -> None:
+        await asyncio.sleep(self.grace_s)
+        del self._held[answer]
+        self._metrics.retry_grace.labels("cancelled").inc()
+        await self._drop(answer)
+
+    async def _drop(self, answer: SharedAnswer) -> None:
+        if self._given.get(answer.key) is answer:
+            del self._given[answer.key]
+        await answer.let_go()

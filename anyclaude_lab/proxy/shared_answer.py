@@ -1,0 +1,147 @@
+"""One exchange and everyone who reads its answer: usually one client, at times its retry or a duplicate as well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from anyclaude_lab.errors import StreamCut
+from anyclaude_lab.exchange import Exchange
+from anyclaude_lab.wire.decoder import Ending
+from anyclaude_lab.wire.events import Event
+
+KEPT_EVENTS = 512  # about ten seconds of a fast model, half a megabyte
+
+
+class SharedAnswer:
+    """The events of an exchange, kept from the first one on while somebody may still join.
+
+    Nobody pumps: the reader that wants more than there is reads on, so that clients that do not read hold the backend
+    back. A reader that falls more than `KEPT_EVENTS` behind another is cut off.
+    """
+
+    def __init__(self, key: str, preparing: Coroutine[Any, Any, Exchange]) -> None:
+        self.key = key
+        self.prepared: asyncio.Future[Exchange] = asyncio.ensure_future(preparing)
+        self.opened: asyncio.Future[Exchange] = asyncio.ensure_future(self._open())
+        self.readers: set[Reader] = set()
+        self._kept: list[list[Event]] = []
+        self._forgotten = 0  # batches before the kept ones
+        self._events = 0  # in the kept batches
+        self._called = False  # a tool call is in a reader's hands
+        self._reading = asyncio.Lock()
+        self._defect: Exception | None = None
+
+    @property
+    def joinable(self) -> bool:
+        """Whether one more client may read it from its beginning."""
+        if self._forgotten or self._defect is not None or (self._called and self.readers):
+            return False
+        return not _failed(self.prepared) and not _failed(self.opened) and not self._ended_badly()
+
+    @property
+    def worth_holding(self) -> bool:
+        """Whether its retry would gain by it: a prefill, not yet finished, that hanging up would throw away."""
+        if not self.prepared.done() or _failed(self.prepared) or _failed(self.opened):
+            return False
+        exchange = self.prepared.result()
+        return exchange.untouched and exchange.variant.backend.loses_prefill_on_abort
+
+    def reader(self) -> Reader:
+        """One more client, at the beginning."""
+        reader = Reader(self)
+        self.readers.add(reader)
+        return reader
+
+    async def read(self, at: int) -> list[Event]:
+        """The events of batch `at`, none where the backend said nothing yet. Raises `StopAsyncIteration` at the end."""
+        if at == self._forgotten + len(self._kept):
+            async with self._reading:
+                if at == self._forgotten + len(self._kept):  # nobody else has read on meanwhile
+                    return await self._read_on()
+        if at < self._forgotten:
+            raise StreamCut("This client read much more slowly than another one that joined its request.")
+        return self._kept[at - self._forgotten]
+
+    def forget(self) -> None:
+        """Drop what no reader needs, once nobody can join any more."""
+        if not self._called and self._events <= KEPT_EVENTS:
+            return
+        needed = min((reader.at for reader in self.readers), default=0)
+        while self._kept and (self._forgotten < needed or self._events > KEPT_EVENTS):
+            self._events -= len(self._kept.pop(0))
+            self._forgotten += 1
+
+    async def let_go(self) -> None:
+        """Stop the backend's work on it, opened or not."""
+        self.opened.cancel()
+        await asyncio.wait({self.opened, self.prepared})
+        for done in (self.opened, self.prepared):
+            if not done.cancelled():
+                done.exception()  # seen: nobody is left to tell
+        if not _failed(self.prepared):
+            await self.prepared.result().close()
+
+    async def _open(self) -> Exchange:
+        exchange = await self.prepared
+        await exchange.open()
+        return exchange
+
+    async def _read_on(self) -> list[Event]:
+        if self._defect is not None:
+            raise self._defect
+        try:
+            events = await self.prepared.result().next()
+        except Exception as error:
+            self._defect = error
+            raise
+        if events is None:
+            raise StopAsyncIteration
+        if events:
+            self._kept.append(events)
+            self._events += len(events)
+            self._called = self._called or any(_begins_call(event) for event in events)
+        return events
+
+    def _ended_badly(self) -> bool:
+        return self.prepared.done() and self.prepared.result().ending in (Ending.CUT, Ending.ERROR)
+
+
+class Reader:
+    """One client's place in an answer."""
+
+    def __init__(self, answer: SharedAnswer) -> None:
+        self.answer, self.at = answer, 0
+
+    async def prepared(self) -> Exchange:
+        """The exchange. Raises what keeps it from being asked."""
+        return await asyncio.shield(self.answer.prepared)
+
+    async def opened(self) -> None:
+        """Wait for the backend's head. Raises its refusal."""
+        await asyncio.shield(self.answer.opened)
+
+    async def next(self) -> list[Event] | None:
+        """The events of one read (maybe none), without `message_start`; None at the end. May be cancelled."""
+        try:
+            events = await self.answer.read(self.at)
+        except StopAsyncIteration:
+            return None
+        self.at += bool(events)
+        self.answer.forget()
+        return events
+
+    def leave(self) -> bool:
+        """Read no more; whether nobody else does."""
+        self.answer.readers.discard(self)
+        return not self.answer.readers
+
+
+def _failed(future: asyncio.Future[Exchange]) -> bool:
+    return future.done() and (future.cancelled() or future.exception() is not None)
+
+
+def _begins_call(event: Event) -> bool:
+    block = event.data.get("content_block")
+    return isinstance(block, dict) and block.get("type") == "tool_use"

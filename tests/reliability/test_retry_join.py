@@ -1,0 +1,255 @@
+"""A retry or a duplicate joins the request that is still running: one prefill, the whole answer, nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anthropic
+import httpx
+import pytest
+
+from anyclaude_lab.proxy import shared_answer
+from anyclaude_lab.wire.events import JsonObject
+from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said, start
+from tests.standins import grammar
+from tests.standins.http import wait_until_async
+from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.script import Cut, Refusal, Reply, Text, ToolCall, Turn, reply
+
+__all__ = ["start"]  # the fixture
+
+WORDS = " ".join(f"word{i}" for i in range(40))
+BASH = {"name": "Bash", "description": "Run.", "input_schema": {"type": "object", "properties": {}}}
+
+
+def session(name: str) -> dict[str, str]:
+    return {"x-claude-code-session-id": name}
+
+
+ONE, OTHER = session("11111111-1111-4111-8111-111111111111"), session("22222222-2222-4222-8222-222222222222")
+
+
+async def joins(proxy: RunningProxy) -> dict[str, float]:
+    return {one["labels"]["of"]: one["value"] for one in await proxy.metric("anyclaude_joins_total")}
+
+
+@asynccontextmanager
+async def streaming(
+    proxy: RunningProxy, headers: dict[str, str], **changes: Any
+) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[bytes]]]:
+    async with proxy.http.stream("POST", "/v1/messages", json=ASK | changes, headers=headers) as answer:
+        yield answer, answer.aiter_raw()
+
+
+async def read_until(pieces: AsyncIterator[bytes], word: bytes) -> bytes:
+    got = bytearray()
+    async for piece in pieces:
+        got += piece
+        if word in got:
+            break
+    return bytes(got)
+
+
+async def rest(pieces: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in pieces])
+
+
+def slow(*parts: Any, **options: Any) -> Reply:
+    return reply(*parts, gap_s=0.15, **options)
+
+
+async def test_a_duplicate_gets_the_answer_from_its_start_and_then_live(start: StartProxy) -> None:
+    async with OpenAIStandIn([slow(WORDS)], profile="llama.cpp") as backend:
+        proxy = await start(backend.url)
+        async with streaming(proxy, ONE) as (_, pieces):
+            first = await read_until(pieces, b"text_delta")
+            async with streaming(proxy, ONE, max_tokens=64000) as (_, more):
+                got, whole = await asyncio.gather(rest(pieces), rest(more))
+        for stream in (first + got, whole):
+            assert grammar.violations(stream) == []
+            assert WORDS in said(httpx.Response(200, content=stream))
+        assert len(backend.chats) == 1
+        assert await joins(proxy) == {"waiting": 0, "answering": 1}
+
+
+async def test_duplicates_that_come_together_share_one_prefill(start: StartProxy) -> None:
+    async with OpenAIStandIn([reply(WORDS, silence_s=0.3)]) as backend:
+        proxy = await start(backend.url)
+        asking = [proxy.http.post("/v1/messages", json=ASK, headers=ONE) for _ in range(5)]
+        answers = await asyncio.gather(*asking)
+        assert [WORDS in said(answer) for answer in answers] == [True] * 5
+        assert len({answer.headers["request-id"] for answer in answers}) == 5
+        assert len(backend.chats) == 1
+        assert (await joins(proxy))["answering"] == 4
+        one, *_ = await told(proxy, 5)
+        assert await proxy.metric("anyclaude_prompt_tokens_total") == one["prompt_tokens"]  # one prompt was computed
+
+
+async def test_the_fallback_without_a_stream_joins_and_gets_the_whole_message(start: StartProxy) -> None:
+    async with OpenAIStandIn([slow(WORDS, silence_s=0.5)], profile="mlx-lm") as backend:
+        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
+        _, writer = await asked_raw(proxy, ONE)
+        await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
+        writer.close()
+        await wait_until_async(lambda: _readers(proxy) == 0, "it has left")
+        client = anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0)
+        asked: Any = {key: value for key, value in ASK.items() if key != "stream"} | {"max_tokens": 4000}
+        message = await client.messages.create(**asked, extra_headers=ONE)
+        assert [getattr(block, "text", "") for block in message.content] == [WORDS]
+        assert len(backend.chats) == 1
+
+
+async def test_the_attribution_block_and_cache_marks_do_not_tell_two_requests_apart(start: StartProxy) -> None:
+    async with OpenAIStandIn([reply(WORDS, silence_s=0.4)]) as backend:
+        proxy = await start(backend.url)
+
+        def asked(token: str, **mark: Any) -> JsonObject:
+            billing = {"type": "text", "text": f"x-anthropic-billing-header: cc_version=2; cch={token};"}
+            text = {"type": "text", "text": "Hello", **mark}
+            return ASK | {"system": [billing], "messages": [{"role": "user", "content": [text]}]}
+
+        bodies = [asked("00000"), asked("fffff", cache_control={"type": "ephemeral"})]
+        await asyncio.gather(*(proxy.http.post("/v1/messages", json=body, headers=ONE) for body in bodies))
+        assert len(backend.chats) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "changes"),
+    [
+        (OTHER, {}),
+        (ONE | {"x-claude-code-agent-id": "agent-2"}, {}),
+        (ONE, {"messages": [{"role": "user", "content": "Hello!"}]}),
+        (ONE, {"temperature": 0.5}),
+        (ONE, {"system": "Be brief."}),
+        (ONE, {"tools": [BASH]}),
+        (ONE, {"tools": [BASH], "tool_choice": {"type": "any"}}),
+        (ONE, {"output_config": {"effort": "high"}}),
+        (ONE, {"max_tokens": 1}),
+    ],
+)
+async def test_another_session_or_another_question_never_joins(
+    start: StartProxy, headers: dict[str, str], changes: JsonObject
+) -> None:
+    def turn(body: JsonObject) -> Turn:
+        return reply(WORDS, silence_s=0.3)
+
+    async with OpenAIStandIn(turn) as backend:
+        proxy = await start(backend.url)
+        asking = [
+            proxy.http.post("/v1/messages", json=ASK, headers=ONE),
+            proxy.http.post("/v1/messages", json=ASK | changes, headers=headers),
+        ]
+        await asyncio.gather(*asking)
+        assert len(backend.chats) == 2
+        assert (await joins(proxy))["answering"] == 0
+
+
+async def test_a_client_that_names_no_session_joins_nobody_who_is_there(start: StartProxy) -> None:
+    async with OpenAIStandIn(lambda body: reply(WORDS, silence_s=0.3)) as backend:
+        proxy = await start(backend.url)
+        await asyncio.gather(*(proxy.ask() for _ in range(3)))  # three samples of one prompt, perhaps
+        assert len(backend.chats) == 3
+
+
+async def test_nobody_joins_after_a_tool_call_is_in_another_clients_hands(start: StartProxy) -> None:
+    turns = [
+        Reply((ToolCall("Bash", {}), Text(WORDS), ToolCall("Bash", {"n": 2})), gap_s=0.1),
+        reply("an answer of its own"),
+    ]
+    async with OpenAIStandIn(turns) as backend:
+        proxy = await start(backend.url)
+        async with streaming(proxy, ONE, tools=[BASH]) as (_, pieces):
+            first = await read_until(pieces, b"tool_use")
+            second = await proxy.http.post("/v1/messages", json=ASK | {"tools": [BASH]}, headers=ONE)
+            first += await rest(pieces)
+        assert first.count(b'"tool_use"') >= 2
+        assert "an answer of its own" in said(second) and b'"tool_use"' not in second.content
+        assert len(backend.chats) == 2
+
+
+async def test_a_failed_answer_is_not_joined(start: StartProxy) -> None:
+    async with OpenAIStandIn([Reply((Text(WORDS),), fault=Cut("text")), reply("whole")]) as backend:
+        proxy = await start(backend.url)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await proxy.http.post("/v1/messages", json=ASK, headers=ONE)
+        assert "whole" in said(await proxy.http.post("/v1/messages", json=ASK, headers=ONE))
+
+
+async def test_one_that_leaves_does_not_take_the_answer_from_the_other(start: StartProxy) -> None:
+    async with OpenAIStandIn([slow(WORDS)], profile="mlx-lm") as backend:
+        proxy = await start(backend.url)
+        async with streaming(proxy, ONE) as (_, pieces):
+            await read_until(pieces, b"text_delta")
+            asking = asyncio.create_task(proxy.http.post("/v1/messages", json=ASK, headers=ONE))
+            await wait_until_async(lambda: _readers(proxy) == 2, "it joined")
+        answer = await asking
+        assert WORDS in said(answer) and grammar.violations(answer.content) == []
+        assert len(backend.chats) == 1
+        assert sorted(item["status"] for item in await told(proxy, 2)) == [200, 499]
+
+
+async def test_when_both_have_left_the_backend_is_let_go(start: StartProxy) -> None:
+    async with OpenAIStandIn([reply("on and on ", endless=True, gap_s=0.01)]) as backend:
+        proxy = await start(backend.url)
+        async with streaming(proxy, ONE) as (_, pieces), streaming(proxy, ONE) as (_, more):
+            await read_until(pieces, b"text_delta")
+            await read_until(more, b"text_delta")
+        await wait_until_async(lambda: backend.chats[0].client_gone_s is not None, "the backend is let go", 1.0)
+        assert len(backend.chats) == 1
+        await wait_until_async(lambda: not proxy.serving.joins._given, "nothing is kept")
+
+
+async def test_a_refusal_is_told_to_both(start: StartProxy) -> None:
+    async with OpenAIStandIn([Refusal(503, "busy", after_s=0.3)]) as backend:
+        proxy = await start(backend.url)
+        answers = await asyncio.gather(*(proxy.http.post("/v1/messages", json=ASK, headers=ONE) for _ in range(2)))
+        assert [answer.status_code for answer in answers] == [529, 529]
+        assert len(backend.chats) == 1
+
+
+async def test_a_reader_that_falls_far_behind_is_cut_and_the_memory_stays_bounded(
+    start: StartProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_answer, "KEPT_EVENTS", 16)
+    async with OpenAIStandIn([reply("y" * 200_000, endless=True, gap_s=0.001)]) as backend:
+        proxy = await start(backend.url)
+        async with streaming(proxy, ONE) as (_, pieces):
+            await read_until(pieces, b"message_start")
+            slow_reader, writer = await asked_raw(proxy, ONE)
+            await wait_until_async(lambda: _readers(proxy) == 2, "it joined")
+            (given,) = proxy.serving.joins._given.values()
+            async for _ in pieces:
+                if given._forgotten > 100:  # far beyond what the sockets hold for it
+                    break
+            assert given._events <= 16 + 8
+            async with asyncio.timeout(5):
+                got = await slow_reader.read(-1)
+            assert b"message_stop" not in got and not got.endswith(b"0\r\n\r\n")
+            assert _readers(proxy) == 1
+        writer.close()
+        assert len(backend.chats) == 1
+
+
+async def asked_raw(proxy: RunningProxy, headers: dict[str, str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask on a connection of our own; nothing is read from it unless the test does."""
+    url, body = httpx.URL(proxy.url), json.dumps(ASK).encode()
+    lines = ["POST /v1/messages HTTP/1.1", f"Host: {url.host}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
+    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+    return reader, writer
+
+
+async def told(proxy: RunningProxy, count: int) -> list[JsonObject]:
+    """What the live feed says of the requests that are over, once there are so many."""
+    recent = proxy.serving.live.recent
+    await wait_until_async(lambda: len(recent) == count, f"{count} requests are over")
+    return list(recent)
+
+
+def _readers(proxy: RunningProxy) -> int:
+    return sum(len(given.readers) for given in proxy.serving.joins._given.values())
