@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import orjson
-
 from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.openai_content import json_text
 from anyclaude_lab.wire.request import Request
 
 PLACEHOLDER = "DeferredToolPlaceholder"
 _LOADED = "can be called from now on:\n"
+_IN_FULL = "in full:\n"
 
 
 def place_deferred(request: Request) -> Request:
@@ -37,17 +37,27 @@ def definition_text(name: str, definition: JsonObject | None) -> str:
     """What the model reads in place of a reference: a sentence and the definition in the spelling of its head."""
     if definition is None:
         return f"The tool {name} is not available."
+    return f"The tool {name} {_LOADED}{definition_json(name, definition)}"
+
+
+def full_text(name: str, definition: JsonObject) -> str:
+    """What the model reads of a tool whose texts in the head were shortened."""
+    return f"The tool {name} {_IN_FULL}{definition_json(name, definition)}"
+
+
+def definition_json(name: str, definition: JsonObject) -> str:
+    """A tool as chat templates write it into a head."""
     function = {
         "name": name,
         "description": definition.get("description") or "",
         "parameters": definition.get("input_schema") or {"type": "object", "properties": {}},
     }
-    return f"The tool {name} {_LOADED}" + orjson.dumps({"type": "function", "function": function}).decode()
+    return json_text({"type": "function", "function": function})
 
 
 def is_definition_text(text: str) -> bool:
-    """Whether `definition_text` wrote it."""
-    return text.startswith("The tool ") and _LOADED in text[:200]
+    """Whether `definition_text` or `full_text` wrote it."""
+    return text.startswith("The tool ") and any(words in text[:200] for words in (_LOADED, _IN_FULL))
 
 
 def _place_in_message(message: JsonObject, definitions: Mapping[str, JsonObject]) -> JsonObject:
