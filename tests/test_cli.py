@@ -12,6 +12,7 @@ import pytest
 
 from anyclaude_lab import __version__
 from anyclaude_lab.cli import COMMANDS, main
+from tests.trace.record_sessions import BUNDLED
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_settings_tells_value_and_origin_and_hides_keys(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = folder / ".anyclauderc.json"
+    file = folder / "home" / ".anyclauderc.json"
     file.write_text(json.dumps({"backends": {"openrouter": {"apiKey": "sk-or-v1-abc123"}}, "requestTimeout": 90000}))
     monkeypatch.setenv("OPENROUTER_MODEL", "a/b")
     assert main(["settings", "--mode", "openrouter"]) == 0
@@ -93,3 +94,54 @@ def test_as_a_program(folder: Path) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "line 1, column 2" in done.stderr
+
+
+def test_traces_are_verified_scrubbed_exported_and_imported_again(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(BUNDLED)]) == 0
+    assert "6 traces, 0 complaints" in capsys.readouterr().out
+    session = str(BUNDLED / "short-fix.jsonl")
+    assert main(["scrub", session, "--mode", "shape", "--out", "shared"]) == 0
+    assert main(["verify", "shared"]) == 0
+    assert main(["export", session, "--to", "har", "--out", "fix.har"]) == 0
+    assert main(["import", "fix.har", "--out", "again"]) == 0
+    assert main(["verify", "again"]) == 0
+    assert "5 exchanges in 1 traces" in capsys.readouterr().out
+
+
+def test_damage_is_told_with_its_place_and_code_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.jsonl").write_bytes((BUNDLED / "short-fix.jsonl").read_bytes()[:-40])
+    assert main(["verify", "a.jsonl"]) == 1
+    told = capsys.readouterr()
+    assert "a.jsonl, line" in told.err and "torn" in told.err
+    assert "4 exchanges" in told.out
+
+
+def test_a_secret_in_a_trace_is_found_and_not_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (BUNDLED / "short-fix.jsonl").read_text()
+    secret = "sk-ant-api03-" + "a1B2" * 12
+    (folder / "a.jsonl").write_text(text.replace('"accept","*/*"', f'"accept","*/*"],["user-agent","{secret}"'))
+    (folder / "b.jsonl").write_text(text.replace("I look", secret).replace("Now the change", secret))
+    assert main(["verify", "b.jsonl"]) == 1
+    assert secret not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["verify"], "TRACES"),
+        (["verify", "nowhere"], "nowhere"),
+        (["verify", "home"], "no trace in home"),
+        (["scrub", str(Path("x")), "--mode", "all", "--out", "y"], "shape"),
+        (["export", "x", "--to", "xml"], "mooncake"),
+        (["import", "x"], "--out"),
+    ],
+)
+def test_a_mistake_about_traces_is_one_sentence_and_code_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from anyclaude_lab import __version__
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
-from anyclaude_lab.settings import PREFERRED_PORT, Settings, load_settings
+from anyclaude_lab.settings import FILE_NAME, PREFERRED_PORT, Settings, load_settings
 
 if TYPE_CHECKING:
     from anyclaude_lab.proxy.serving import Serving
@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.text is not None:
             print(arguments.text)
             return 0
+        if arguments.trust:
+            return _trust(_current_folder() / FILE_NAME)
         settings, warnings = load_settings(
             arguments.flags, os.environ, cwd=_current_folder(), home=Path.home(), config_file=arguments.config_file
         )
@@ -46,6 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BACKEND_ERROR
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _trust(file: Path) -> int:
+    """Approve a project's file, and say what it decides."""
+    from anyclaude_lab.settings.sources import Rank, file_layer
+    from anyclaude_lab.settings.trust import approve, dangers
+
+    found = list(dangers(file_layer(file, Rank.FILE)))
+    approve(file, Path.home())
+    print(f"{file} is trusted as it is now" + (f"; it sets {', '.join(found)}." if found else "."))
+    return 0
 
 
 def _current_folder() -> Path:

@@ -42,6 +42,7 @@ PROGRAM_FLAGS: dict[str, ProgramFlag] = {
         ProgramFlag("--config", "Read this file instead of .anyclauderc.json here and in the home folder.", "FILE"),
         ProgramFlag("--check-setup", "Say what is found on this machine and what is missing, then end."),
         ProgramFlag("--test-model", "Send the backend one small request, print its answer, then end."),
+        ProgramFlag("--trust", "Approve the .anyclauderc.json of this folder as it is now, after you have read it."),
         ProgramFlag("--completion", f"Print completion for a shell ({', '.join(SHELLS)}).", "SHELL"),
         ProgramFlag("--help", "Print this text (Claude Code's own: anyclaude -- --help)."),
         ProgramFlag("--version", "Print the version."),
@@ -69,6 +70,7 @@ class Arguments:
     config_file: Path | None = None
     check_setup: bool = False
     test_model: bool = False
+    trust: bool = False
     text: str | None = None
     claude_args: tuple[str, ...] = ()
 
@@ -112,6 +114,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         config_file=Path(program["--config"]) if "--config" in program else None,
         check_setup="--check-setup" in program,
         test_model="--test-model" in program,
+        trust="--trust" in program,
         text=_text_to_print(program),
         claude_args=tuple(theirs),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from anyclaude_lab.settings.model import NodeSettings
 from anyclaude_lab.settings.secret import Secret
 
 TRUE_WORDS = ("true", "1", "yes", "on")
+NOT_IN_AN_ADDRESS = re.compile(r"[\s\x00-\x1f\x7f\\\\<>\"{}|^`]")  # RFC 3986, appendix A; readers disagree on them
 FALSE_WORDS = ("false", "0", "no", "off")
 
 
@@ -97,7 +99,7 @@ class Url(Kind):
         return f"an address such as http://127.0.0.1:8080{self.bare_path}"
 
     def read(self, value: object) -> str:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or NOT_IN_AN_ADDRESS.search(value.strip()):
             raise Refused
         try:
             parts = urlsplit(value.strip())

@@ -23,6 +23,7 @@ from anyclaude_lab.settings.model import (
 )
 from anyclaude_lab.settings.sources import FILE_NAME, Layer, Rank, Value, environment_layer, file_layer, flag_layer
 from anyclaude_lab.settings.table import FLAGS, MODE_KEY, ROWS, TABLE
+from anyclaude_lab.settings.trust import refuse_untrusted
 
 
 class Resolved:
@@ -68,7 +69,8 @@ def load_settings(
     """The settings and the warnings to print.
 
     `flags` by name (`{"mode": "local", "filter_tier": "off"}`). Without `config_file` the file in `cwd` is read, and
-    the one in `home` for what the first leaves open. Raises `SettingsError`: exit code 2.
+    the one in `home` for what the first leaves open; that in `cwd` may not decide everything (see `trust`). Raises
+    `SettingsError`: exit code 2.
     """
     loaded = load(flags, environ, cwd=cwd, home=home, config_file=config_file)
     return loaded.settings, loaded.warnings
@@ -84,16 +86,21 @@ def load(
 ) -> Loaded:
     """As `load_settings`, with every value."""
     layers = [flag_layer(flags, cwd), environment_layer(environ, cwd)]
+    here, at_home = cwd / FILE_NAME, home / FILE_NAME
+    project = None
     if config_file is not None:
         layers.append(file_layer(cwd / config_file, Rank.FILE))
     else:
-        here, at_home = cwd / FILE_NAME, home / FILE_NAME
-        if here.is_file():
-            layers.append(file_layer(here, Rank.FILE))
-        if at_home.is_file() and at_home.resolve() != here.resolve():
+        if at_home.is_file():
             layers.append(file_layer(at_home, Rank.HOME_FILE))
+        if here.is_file() and here.resolve() != at_home.resolve():
+            project = file_layer(here, Rank.FILE)
+            layers.append(project)
     resolved = Resolved(layers)
     settings = build(resolved, home=home)
+    if project is not None:
+        starts = settings.mode == "local" and settings.local.source == "start"
+        refuse_untrusted(project, here, home, loads_model=starts and model_to_load(resolved) in project.values.values())
     mine = f"backends.{settings.mode}"
     warnings = [
         sentence
@@ -212,13 +219,18 @@ def _record_dir(resolved: Resolved, mode: Mode, home: Path) -> Path | None:
     return Path(_absolute(str(wanted), chosen.folder, home)) if wanted else None
 
 
+def model_to_load(resolved: Resolved) -> Value:
+    """The model a server would be started for: `modelPath`, or a stronger source's `model` where no address is set."""
+    path, model = resolved.of("backends.local.modelPath"), resolved.of("backends.local.model")
+    unaddressed = resolved.of("backends.local.baseUrl").value is None
+    return model if unaddressed and model.value is not None and model.rank > path.rank else path
+
+
 def _local(resolved: Resolved, home: Path) -> LocalSettings:
     """Where local answers come from. A stronger source's address, model folder or model id beats a weaker one's."""
-    base_url, path = resolved.of("backends.local.baseUrl"), resolved.of("backends.local.modelPath")
+    base_url, path = resolved.of("backends.local.baseUrl"), model_to_load(resolved)
     model, port = resolved.of("backends.local.model"), resolved.of("backends.local.port")
     auto_start: bool = resolved("backends.local.autoStartServer")
-    if base_url.value is None and model.value is not None and model.rank > path.rank:
-        path = model
     here = base_url.value is None or _is_loopback(base_url.value)
     source: LocalSource
     if auto_start and path.value is not None and here and path.rank >= base_url.rank:

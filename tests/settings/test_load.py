@@ -29,6 +29,7 @@ from anyclaude_lab.settings.kinds import (
 )
 from anyclaude_lab.settings.load import load
 from anyclaude_lab.settings.table import FLAGS, ROWS, TABLE, Setting, Status
+from anyclaude_lab.settings.trust import approve
 from tests.settings.test_table import nested
 
 
@@ -55,6 +56,7 @@ class Given:
     def file(self, content: object, folder: Path | None = None) -> Path:
         path = (folder or self.cwd) / ".anyclauderc.json"
         path.write_text(content if isinstance(content, str) else json.dumps(content))
+        approve(path, self.home)  # what a file may not decide by itself is tested elsewhere
         return path
 
     def load(
