@@ -416,6 +416,14 @@ async def test_background_requests_go_to_the_small_model() -> None:
         assert seen == ["big", "small"]
 
 
+async def test_an_unknown_server_is_not_asked_for_its_window_with_every_request() -> None:
+    async with serving("openai") as (standin, backend):
+        assert await backend.window_tokens() is None
+        asked = len(standin.exchanges)
+        assert await backend.window_tokens() is None
+        assert len(standin.exchanges) == asked
+
+
 async def test_the_window_follows_a_reloaded_model() -> None:
     class Clock:
         now = 0.0
