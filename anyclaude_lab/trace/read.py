@@ -21,11 +21,12 @@ __all__ = ["DamagedTrace", "Recorded", "Trace", "read_trace"]
 
 @dataclass(slots=True)
 class Recorded:
-    """One exchange of a trace: its line (`data`) and the blobs that the line names."""
+    """One exchange of a trace: its line (`data`) and the blobs that the line names. `writer`: whose, see `origins`."""
 
     data: JsonObject
     line: int
     blobs: Mapping[str, str] = field(repr=False)
+    writer: int = 0
 
     @property
     def session(self) -> str:
@@ -60,9 +61,9 @@ class Recorded:
         return parse_request(self.body.encode(), counting=True)
 
     @property
-    def pieces(self) -> list[tuple[float, str]]:
-        """(seconds since the request came, text) of the answer, as the client got them."""
-        return [(float(offset_s), text) for offset_s, text in self.data["response"]["pieces"]]
+    def pieces(self) -> list[tuple[float | None, str]]:
+        """(seconds since the request came, text) of the answer, as the client got them; None where nobody knows."""
+        return [(offset_s, text) for offset_s, text in self.data["response"]["pieces"]]
 
     @property
     def answer(self) -> str:
@@ -92,8 +93,17 @@ class Trace:
     name: str
     exchanges: list[Recorded] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    origin: JsonObject = field(default_factory=dict)  # the last `trace` line
+    origins: list[JsonObject] = field(default_factory=list)  # a `trace` line for each writer
     blobs: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def origin(self) -> JsonObject:
+        """What the last writer said of itself."""
+        return self.origins[-1] if self.origins else {}
+
+    def in_order(self) -> list[Recorded]:
+        """The exchanges in the order they were asked; a file holds them as they ended."""
+        return sorted(self.exchanges, key=lambda exchange: (exchange.writer, exchange.data["started_s"]))
 
     def complain(self, line: int, found: str) -> None:
         self.complaints.append(f"{self.name}, line {line}: {found}; the line is left out.")
@@ -153,7 +163,7 @@ def _take(trace: Trace, number: int, raw: bytes) -> str | None:
 def _take_2(trace: Trace, number: int, found: JsonObject) -> str | None:
     kind = found.get("kind")
     if kind == "trace":
-        trace.origin = found
+        trace.origins.append(found)
     elif kind == "blob":
         name, text = found["id"], found["text"]
         if blob_id(text) != name:
@@ -165,7 +175,7 @@ def _take_2(trace: Trace, number: int, found: JsonObject) -> str | None:
         _typed(request["segments"], list)
         _typed(response["status"], int)
         _typed(response["pieces"], list)
-        trace.exchanges.append(Recorded(found, number, trace.blobs))
+        trace.exchanges.append(Recorded(found, number, trace.blobs, max(0, len(trace.origins) - 1)))
     return None
 
 

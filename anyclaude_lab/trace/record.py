@@ -38,7 +38,7 @@ REMEMBERED = 20_000  # blobs whose redaction is not done again
 WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # how zlib is told which wrapper to expect
 
 Pairs = Sequence[tuple[str, str]]
-Pieces = list[tuple[float, bytes]]
+Pieces = list[tuple[float | None, bytes]]  # seconds since the request came; None where nobody knows
 
 
 class Recording:

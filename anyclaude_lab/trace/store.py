@@ -95,7 +95,7 @@ class Recorder:
 
     def _write(self, entry: Entry) -> None:
         try:
-            file = self.folder / _file_name(entry)
+            file = self.folder / file_name(entry)
             held = self._hold(file)
             data, fresh = self._encoder.lines(entry, held.blobs)
             if not held.size_bytes:
@@ -133,7 +133,8 @@ class Recorder:
             raise OSError(f"this session alone fills the {self._folder_cap_bytes} bytes allowed to all traces")
 
 
-def _file_name(entry: Entry) -> str:
+def file_name(entry: Entry) -> str:
+    """The day and the beginning of the session's id, harmless whatever the client sent."""
     session = re.sub(r"[^A-Za-z0-9]", "", entry.session)[:8] or "unnamed"
     return f"{time.strftime('%Y-%m-%d', time.gmtime(entry.at))}-{session}.jsonl"
 

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from anyclaude_lab import __version__
+from anyclaude_lab.cli import traces
+from anyclaude_lab.cli.command import BACKEND_ERROR, USAGE_ERROR, Command
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.settings.sources import suggestion
-
-USAGE_ERROR, BACKEND_ERROR = 2, 4
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One word behind `anyclaude-bench`. `run` takes the words after it and returns the exit code."""
-
-    name: str
-    arguments: str
-    doc: str
-    example: str
-    run: Callable[[Sequence[str]], int]
 
 
 def print_settings(words: Sequence[str]) -> int:
@@ -50,6 +38,35 @@ def print_settings(words: Sequence[str]) -> int:
 COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
+        Command(
+            "record",
+            "[--out FOLDER] [FLAGS OF anyclaude] -- [ARGS FOR claude]",
+            traces.DOCS["record"],
+            "anyclaude-bench record --out traces -- -p 'mend the test'",
+            traces.record,
+        ),
+        Command(
+            "import",
+            "SOURCE... --out FOLDER",
+            traces.DOCS["import"],
+            "anyclaude-bench import ~/.anyclaude/traces/claude session.har --out traces",
+            traces.import_,
+        ),
+        Command("verify", "TRACES", traces.DOCS["verify"], "anyclaude-bench verify traces/", traces.verify),
+        Command(
+            "scrub",
+            "TRACES --mode secrets|shape --out FOLDER",
+            traces.DOCS["scrub"],
+            "anyclaude-bench scrub traces/ --mode shape --out shared",
+            traces.scrub,
+        ),
+        Command(
+            "export",
+            "TRACES --to har|otel|mooncake|parquet [--out FILE]",
+            traces.DOCS["export"],
+            "anyclaude-bench export traces/short-fix.jsonl --to har",
+            traces.export,
+        ),
         Command(
             "settings",
             "[FLAGS OF anyclaude]",
@@ -107,7 +124,3 @@ def help_text() -> str:
         lines += [f"  {command.name} {command.arguments}", f"      {command.doc}", f"      {command.example}"]
     lines += ["", "  --version, --help, --completion bash|zsh|fish"]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,7 @@
+"""`python -m anyclaude_lab.cli`, the same as `anyclaude-bench`."""
+
+import sys
+
+from anyclaude_lab.cli import main
+
+sys.exit(main())

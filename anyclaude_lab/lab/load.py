@@ -1,0 +1,91 @@
+"""`lab.load(path)`: traces as tables.
+
+Sessions, turns, tools and calls are made when the traces are loaded, which keeps no body and no answer in memory.
+Blocks and events are made when they are first asked for, and read the files again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.lab.frames import frame
+from anyclaude_lab.lab.rows import Row, TraceRows, block_rows, event_rows
+from anyclaude_lab.trace.files import DamagedTrace, Source, sources
+from anyclaude_lab.trace.read import Trace, read_trace
+
+
+class Traces:
+    """Recorded sessions. `complaints` has a sentence for everything that was left out."""
+
+    def __init__(self, found: Sequence[Source], complaints: Sequence[str] = ()) -> None:
+        self.sources: list[Source] = []
+        self.complaints = list(complaints)
+        sessions: list[Row] = []
+        turns: list[Row] = []
+        calls: list[Row] = []
+        tools: list[Row] = []
+        for source in found:
+            try:
+                trace = read_trace(source, verify=False)
+                rows = TraceRows(trace)
+            except DamagedTrace as damage:
+                self.complaints.append(damage.message)
+                continue
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                self.complaints.append(f"{source.name}: {error!r}; the file is left out, see anyclaude-bench verify.")
+                continue
+            self.complaints += trace.complaints
+            self.sources.append(source)
+            sessions += rows.sessions()
+            turns += rows.turns
+            calls += rows.calls
+            tools += rows.tools.values()
+        self.sessions = frame(sessions)
+        self.turns = frame(turns)
+        self.tool_calls = frame(calls, ("session", "lane", "turn", "request_id", "call", "tool", "arguments", "parsed"))
+        self.tools = frame(tools, ("session", "tool", "definition", "n_turns"))
+
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """System blocks, tool definitions and messages, each once for a session. Reads the files again."""
+        return frame(row for trace in self.traces() for row in block_rows(trace))
+
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        """The events of all answers. Reads the files again; about 1 KB of memory for an event."""
+        return frame(row for trace in self.traces() for row in event_rows(trace))
+
+    def traces(self, *, verify: bool = False) -> Iterator[Trace]:
+        """The files, read again one after the other."""
+        for source in self.sources:
+            yield read_trace(source, verify=verify)
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def __repr__(self) -> str:
+        return f"<Traces: {len(self.sessions)} sessions, {len(self.turns)} turns, {len(self.complaints)} complaints>"
+
+
+def load(path: str | Path | Sequence[str | Path]) -> Traces:
+    """The traces in a file, a folder, or a list of them. Raises SettingsError where there is none."""
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    found: list[Source] = []
+    complaints: list[str] = []
+    for each in paths:
+        try:
+            there, told = sources(Path(each))
+        except DamagedTrace as damage:
+            raise SettingsError(damage.message) from None
+        found += there
+        complaints += told
+    traces = Traces(found, complaints)
+    if not traces.sources:
+        reason = traces.complaints[0] if traces.complaints else "there is no .jsonl, .jsonl.gz or .zip file"
+        raise SettingsError(f"No trace was found in {', '.join(map(str, paths))}: {reason}")
+    return traces
