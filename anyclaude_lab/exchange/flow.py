@@ -19,8 +19,8 @@ from anyclaude_lab.exchange.variant import Variant
 from anyclaude_lab.prompt.fit import fit, is_compaction
 from anyclaude_lab.prompt.lane import LaneState
 from anyclaude_lab.prompt.pipeline import Step, run
+from anyclaude_lab.prompt.sections import CHARACTERS
 from anyclaude_lab.render.count import Count
-from anyclaude_lab.render.tokens import characters
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, Usage, message_start
 from anyclaude_lab.wire.request import Request
@@ -158,7 +158,7 @@ async def _trimmed(variant: Variant, call: Call, sent: Request, count: Count, wi
     if not lane.trims and not is_compaction(call.original):
         variant.lanes.keep(call.lane, replace(lane, trims=True))
         raise PromptTooLong(upper_tokens(count), limit)
-    shorter = fit(sent, characters().count, limit)
+    shorter = fit(sent, CHARACTERS, limit)
     if shorter is sent:
         raise PromptTooLong(upper_tokens(count), limit)
     return shorter, await variant.counter.count(shorter, near_tokens=window)

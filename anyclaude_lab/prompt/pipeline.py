@@ -7,16 +7,18 @@ changes nothing it returns the very same object. A new transform is one module a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anyclaude_lab.prompt.billing import remove_billing
+from anyclaude_lab.prompt.defer import choose_deferred, defer_tools
 from anyclaude_lab.prompt.deferred import place_deferred
 from anyclaude_lab.prompt.lane import LaneState
-from anyclaude_lab.prompt.sections import Sections, TextCount, measured
+from anyclaude_lab.prompt.sections import CHARACTERS, Sections, TextCount, measured
 from anyclaude_lab.prompt.spelling import drop_thinking, spell_calls, spell_canonically, spell_tools
 from anyclaude_lab.prompt.stabilise import stabilise
+from anyclaude_lab.prompt.stubs import expand_failed, stub_tools
+from anyclaude_lab.prompt.tiers import choose_tier, filter_system
 from anyclaude_lab.prompt.tools import allow_tools, hide_web_search, order_tools
-from anyclaude_lab.render.tokens import characters
 from anyclaude_lab.wire.request import Request
 
 
@@ -35,6 +37,10 @@ class Plan:
     order_tools: bool = True
     stabilise: bool = True
     keep_thinking: bool = False
+    tier: str = "off"  # one of TIERS, or `auto`
+    defer_tools: bool = False  # those of MCP servers, where they are many and the client can search for them
+    stub_tools: bool = False
+    whole_tools: frozenset[str] = frozenset()  # names of tools whose texts are not shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Transform:
     """One row of the pipeline: its name, why it exists, when a plan asks for it, and the function.
 
     `decide` settles what belongs to the lane; it is asked before every `apply` and answers the same from then on.
+    `explain` says more about what became of one request, for people.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Transform:
     asked: Callable[[Plan], bool]
     apply: Callable[[Request, Situation], Request]
     decide: Callable[[Request, Situation], LaneState] | None = None
+    explain: Callable[[Request, Situation], str] | None = None
     may_grow: bool = False
 
 
@@ -66,10 +74,14 @@ class Transform:
 class Step:
     """What one transform did to one request."""
 
-    name: str
-    why: str
+    transform: Transform
+    at: Situation
     before: Request
     after: Request
+
+    @property
+    def name(self) -> str:
+        return self.transform.name
 
     @property
     def changed(self) -> bool:
@@ -91,8 +103,36 @@ class Report:
 
     name: str
     why: str
+    note: str  # what it says about this very request
     before: Sections
     after: Sections
+
+
+def _tier(at: Situation) -> str:
+    return at.lane.tier or at.plan.tier
+
+
+def _decide_tier(request: Request, at: Situation) -> LaneState:
+    if at.plan.tier != "auto" or at.lane.tier is not None:
+        return at.lane
+    return replace(at.lane, tier=choose_tier(request, at.count, at.window_tokens))
+
+
+def _explain_tier(request: Request, at: Situation) -> str:
+    filtered = filter_system(request, _tier(at), at.count)
+    unmet = filtered.budget_unmet_tokens
+    over = f"; budget_unmet: protected text is {unmet:,} tokens over the budget" if unmet else ""
+    return f"{_tier(at)}, {filtered.family} prompt{over}"
+
+
+def _decide_deferred(request: Request, at: Situation) -> LaneState:
+    if at.lane.deferred is not None:
+        return at.lane
+    return replace(at.lane, deferred=choose_deferred(request, at.count))
+
+
+def _stub(request: Request, whole: frozenset[str]) -> Request:
+    return expand_failed(stub_tools(request, keep=whole), request.tools)
 
 
 # In the order they run: spelling first, so that the others meet one spelling, arguments before definitions move.
@@ -134,16 +174,40 @@ TRANSFORMS: tuple[Transform, ...] = (
         lambda request, _: hide_web_search(request),
     ),
     Transform(
-        "deferred",
-        "definitions loaded in mid-conversation stand where they were asked for, not in the head",
-        lambda plan: plan.place_deferred,
-        lambda request, _: place_deferred(request),
-    ),
-    Transform(
         "tool order",
         "tools sorted by name, whatever order they connected in, each in one spelling",
         lambda plan: plan.order_tools,
         lambda request, _: spell_tools(order_tools(request)),
+    ),
+    Transform(
+        "tier",
+        "system text that a model of this size can do without is left out",
+        lambda plan: plan.tier != "off",
+        lambda request, at: filter_system(request, _tier(at), at.count).request,
+        decide=_decide_tier,
+        explain=_explain_tier,
+    ),
+    Transform(
+        "defer",
+        "many tools of MCP servers are named only, and defined once the model asks",
+        lambda plan: plan.defer_tools,
+        lambda request, at: defer_tools(request, names=at.lane.deferred or ()),
+        decide=_decide_deferred,
+        may_grow=True,
+    ),
+    Transform(
+        "deferred",
+        "definitions loaded in mid-conversation stand where they were asked for, not in the head",
+        lambda plan: plan.place_deferred,
+        lambda request, _: place_deferred(request),
+        may_grow=True,
+    ),
+    Transform(
+        "stubs",
+        "tools in one line each; in full behind a call that got its arguments wrong",
+        lambda plan: plan.stub_tools,
+        lambda request, at: _stub(request, at.plan.whole_tools),
+        may_grow=True,
     ),
     Transform(
         "stabilise",
@@ -168,7 +232,7 @@ def run(
     Without `lane`, what it decided at its first request is decided again. `count` must not change over a lane's
     lifetime; without one, characters stand for tokens.
     """
-    at = Situation(plan, lane or LaneState(), count or characters().count, window_tokens)
+    at = Situation(plan, lane or LaneState(), count or CHARACTERS, window_tokens)
     steps = []
     for transform in TRANSFORMS:
         if not transform.asked(plan):
@@ -176,7 +240,7 @@ def run(
         if transform.decide is not None:
             at = Situation(plan, transform.decide(request, at), at.count, window_tokens)
         result = transform.apply(request, at)
-        steps.append(Step(transform.name, transform.why, request, result))
+        steps.append(Step(transform, at, request, result))
         request = result
     return request, at.lane, steps
 
@@ -189,5 +253,7 @@ def reported(steps: Sequence[Step], count: TextCount = len) -> list[Report]:
         if step.changed:
             before = sections or measured(step.before, count)
             sections = measured(step.after, count, since=(step.before, before))
-            reports.append(Report(step.name, step.why, before, sections))
+            explain = step.transform.explain
+            note = explain(step.before, step.at) if explain else ""
+            reports.append(Report(step.name, step.transform.why, note, before, sections))
     return reports

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from anyclaude_lab.render.tokens import characters
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
 
 TextCount = Callable[[str], int]  # tokens of a text
+CHARACTERS: TextCount = characters().count  # the guess that needs no tokenizer, and so is the same at any time
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +56,7 @@ def as_json(value: object) -> str:
 
 
 def _text_of_block(block: JsonObject) -> str:
+    """Its text; a result's is that of its parts, whatever their spelling; JSON of everything else."""
+    if block.get("type") == "tool_result":
+        return "\n".join(_text_of_block(part) for part in as_blocks(block.get("content")))
     return str(block["text"]) if block.get("type") == "text" and "text" in block else as_json(block)

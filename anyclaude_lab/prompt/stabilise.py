@@ -95,7 +95,19 @@ def _volatile(lines: Sequence[str], directory: str | None) -> list[bool]:
             _mark_back(lines, marks)
         marks.append(in_env or in_status or in_paragraph or _is_own(line, directory))
         in_env = in_env and line.strip() != "</env>"
+    _mark_emptied(lines, marks)
     return marks
+
+
+def _mark_emptied(lines: Sequence[str], marks: list[bool]) -> None:
+    """Headings with nothing left below them move too."""
+    emptied = False  # whether something moved below, and nothing stayed
+    for i in range(len(lines) - 1, -1, -1):
+        if marks[i]:
+            emptied = True
+        elif lines[i].strip():
+            marks[i] = emptied and bool(_HEADING.match(lines[i]))
+            emptied = marks[i]
 
 
 def _is_own(line: str, directory: str | None) -> bool:

@@ -18,7 +18,12 @@ from anyclaude_lab.prompt.sections import measured
 from anyclaude_lab.wire.request import Request, as_blocks
 from tests.prompt.conversations import BILLING, MARK, session, text
 
-EVERYTHING = Plan(tool_allowlist=("bash", "read", "toolsearch", "webfetch", "write", "websearch"))
+EVERYTHING = Plan(
+    tool_allowlist=("bash", "read", "toolsearch", "webfetch", "write", "websearch"),
+    tier="extreme",
+    defer_tools=True,
+    stub_tools=True,
+)
 AT = Situation(EVERYTHING, LaneState(), len, None)
 
 
