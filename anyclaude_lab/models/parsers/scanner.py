@@ -61,6 +61,8 @@ class Scanner:
         self._openings = re.compile("|".join(map(re.escape, self._at_opening)))
         self._prefixes = frozenset(opening[:size] for opening in self._at_opening for size in range(1, len(opening)))
         self._longest = max(map(len, self._at_opening))
+        self._starts = re.compile("[" + "".join(sorted({re.escape(opening[0]) for opening in self._at_opening})) + "]")
+        self._in_text = False  # everything that arrived is given out, and nothing is being read
         self._tape = Tape()
         self._pieces: list[Piece] = []
         self._space: list[str] = []  # white space that is text only if text follows
@@ -73,6 +75,10 @@ class Scanner:
 
     def feed(self, text: str) -> list[Piece]:
         """The pieces that `text` settles."""
+        if self._in_text and self._starts.search(text) is None:  # nearly every piece: no need to look closer
+            self._text(text)
+            pieces, self._pieces = self._pieces, []
+            return pieces
         self._tape.append(text)
         return self._settled()
 
@@ -101,7 +107,9 @@ class Scanner:
             elif tape.ended:
                 break
             else:
+                self._in_text = tape.at_end
                 yield
+                self._in_text = False
         if not self._called:
             self._pieces += map(TextPiece, self._space)
 

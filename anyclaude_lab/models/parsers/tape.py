@@ -43,6 +43,11 @@ class Tape:
     def position(self) -> int:
         return self._window_at + self._at
 
+    @property
+    def at_end(self) -> bool:
+        """Whether all that arrived was read."""
+        return self._at == len(self._window)
+
     def append(self, text: str) -> None:
         """More text has arrived. Costs its own length, whatever is held."""
         held_at = max(self._begun_at - self._window_at, 0)
