@@ -75,6 +75,11 @@ def plan(settings: Settings) -> Plan:
         strip_billing=settings.strip_billing,
         tool_allowlist=settings.tool_allowlist,
         hide_web_search=not settings.web_search.configured,
+        tier=settings.filter_tier,
+        stub_tools=settings.stub_tools,
+        whole_tools=frozenset(settings.whole_tools),
+        defer_tools=settings.defer_mcp_tools,
+        stabilise=settings.stabilise,
     )
 
 

@@ -115,6 +115,9 @@ class Settings:
     filter_tier: str = "aggressive"
     adapter: str = "auto"
     stub_tools: bool = False
+    whole_tools: tuple[str, ...] = ()  # tools that keep their descriptions
+    defer_mcp_tools: bool = False
+    stabilise: bool = True
     tool_allowlist: tuple[str, ...] | None = None  # None allows every tool, () none
     strip_billing: bool = True
     record_dir: Path | None = None

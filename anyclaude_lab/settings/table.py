@@ -281,14 +281,12 @@ def _translating(mode: str, tier: str) -> tuple[Setting, ...]:
         Setting(
             f"backends.{mode}.filterTier",
             Choice(TIERS),
-            "How much of Claude Code's system prompt is left out.",
+            "How much of Claude Code's system prompt is left out: minimal the least, extreme the most; auto decides at "
+            "the first request of a conversation, by the model's window.",
             default=tier,
             env=("ANYCLAUDE_FILTER_TIER",),
             flag="--filter-tier",
             flag_value="TIER",
-            status=Status.NO_EFFECT,
-            instead="prompts are not shortened yet",
-            harmless=("off",),
         ),
         Setting(
             f"backends.{mode}.adapter",
@@ -311,9 +309,26 @@ def _translating(mode: str, tier: str) -> tuple[Setting, ...]:
             flag="--stub-tools",
             off_flag="--no-stub-tools",
             flag_alone=True,
-            status=Status.NO_EFFECT,
-            instead="tool descriptions are not shortened yet",
-            harmless=(False,),
+        ),
+        Setting(
+            f"backends.{mode}.fullToolDescriptions",
+            Names(),
+            "Tools whose descriptions are not replaced.",
+            unset="none",
+        ),
+        Setting(
+            f"backends.{mode}.deferMcpTools",
+            Switch(),
+            "Name the tools of MCP servers only, where they are many, and define one when the model asks for it.",
+            default=False,
+        ),
+        Setting(
+            f"backends.{mode}.stabilisePrefix",
+            Switch(),
+            "Tell what differs between sessions (folders, git status, date) in the first user turn, so that a prompt "
+            "cache holds from one session to the next.",
+            default=True,
+            env=("ANYCLAUDE_STABILISE",),
         ),
         Setting(
             f"backends.{mode}.toolAllowlist",
@@ -409,9 +424,6 @@ LOCAL = (
         Switch(),
         "false is the same as filterTier off.",
         unset="true",
-        status=Status.NO_EFFECT,
-        instead="prompts are not shortened yet",
-        harmless=(False,),
     ),
     Setting(
         "backends.local.compatibility",
