@@ -98,16 +98,15 @@ def _gone(judgement: Judgement, tokens: Sequence[int], level: int, added_tokens:
 
 
 def _emptied(judgement: Judgement, gone: set[int]) -> set[int]:
-    """The headings below which nothing is left to say; the user's words after the client's last do not count."""
-    had: set[int] = set()
+    """The headings below which something went and nothing is left; the user's words after the client's do not count."""
+    lost: set[int] = set()
     left: set[int] = set()
     for at, (place, kind) in enumerate(zip(judgement.places, judgement.kinds, strict=True)):
-        if kind is HEADING:
-            continue
-        had.update(place.headings)
-        if at not in gone:
+        if at in gone:
+            lost.update(place.headings)
+        elif kind is not HEADING:
             left.update(h for h in place.headings if kind is not OWN_WORDS or h not in judgement.theirs)
-    return had - left
+    return lost - left
 
 
 def _kept(tokens: Sequence[int], gone: frozenset[int]) -> int:

@@ -20,6 +20,7 @@ from anyclaude_lab.prompt.tiers.table import (
     MINIMAL,
     NEVER,
     ONLY_FOR_BUDGET,
+    OPENING,
     PROTECTED,
     SESSION_FROM_HERE,
     SESSION_HEADINGS,
@@ -36,7 +37,9 @@ _EXAMPLE = Kind("examples", MINIMAL)
 _REPEATED = Kind("said before", MINIMAL)
 
 _OPENING_UNITS = 4  # an attribution block, an identity, a heading, and the words that tell the family
+_LEAST_SIGNED = 2
 _MAIN = ("full", "lean")
+_USERS = ("agent", "sdk", "unknown")
 _UNTOUCHED = ("compaction", "helper")
 
 
@@ -106,11 +109,7 @@ class _Reading:
         self._generic = _present(GENERIC, whole)
         self.session = list(self._of_session())
         self.signed = [self._signed(at) for at in range(len(places))]
-        session_from = next((at for at, found in enumerate(self.session) if found), len(places))
-        # The last words of the client before the session's: what has no words of its own is the client's up to here.
-        self.last = max(
-            (at for at in range(session_from) if (kind := self.signed[at]) and kind.goes < NEVER), default=-1
-        )
+        self.last = self._last()
         self.sections = self._sections()
         self.family = self._family()
         self._said: dict[str, int] = {}
@@ -130,8 +129,10 @@ class _Reading:
             return _CORE
         if at == self.first:
             return _FIRST
+        if signed is OPENING and self.family not in _MAIN:
+            return OWN_WORDS
         if signed is not None:
-            return _REPEATED if signed.goes == NEVER and self._said_before(at) else signed
+            return _REPEATED if signed.goes == NEVER and self._repeats(at) else signed
         if place.unit.tag == "example" and self.family in _MAIN and at < self.last:
             return _EXAMPLE
         return self._by_section(at)
@@ -163,6 +164,11 @@ class _Reading:
         before = self.session.index(True) if True in self.session else len(self.places)
         return max((at for at, kind in enumerate(self.signed[:before]) if kind and kind.goes < NEVER), default=-1)
 
+    def _last(self) -> int:
+        """The client's last own words before the session's: what has no sign of its own is the client's up to here."""
+        before = self.session.index(True) if True in self.session else len(self.places)
+        return max((at for at, kind in enumerate(self.signed[:before]) if kind and kind.goes < NEVER), default=-1)
+
     def _sections(self) -> dict[int, Kind]:
         """The client's sections by their headings: one that protects, or one that has words of its kind below it."""
         sections = {
@@ -177,16 +183,21 @@ class _Reading:
     def _family(self) -> str:
         opening = "\n".join(self.folded[:_OPENING_UNITS])
         family = next((name for name, signs in FAMILIES if any(sign in opening for sign in signs)), None)
-        if family == "main" or any(place.unit.text in CORE_TEXTS for place in self.places):
+        others = sum(kind is not None and kind.goes < NEVER and kind is not OPENING for kind in self.signed)
+        # A prompt of the user's own may begin like the client's; the client's has more of it.
+        if family == OPENING.name and others < _LEAST_SIGNED:
+            family = None
+        if family == OPENING.name or any(place.unit.text in CORE_TEXTS for place in self.places):
             return "full" if any(self.titles[at] in FULL_HEADINGS for at in self.sections) else "lean"
         if family is not None or not self.places:
             return family or "none"
         if not any(sign in opening for sign in IDENTITY.signs):
             return "unknown"
-        return "agent" if self.last >= 0 else "sdk"
+        return "agent" if others else "sdk"
 
-    def _said_before(self, at: int) -> bool:
-        return self._said[self.folded[at]] < at
+    def _repeats(self, at: int) -> bool:
+        """Whether a prompt of the client says this a second time; the user may say things twice."""
+        return self.family not in _USERS and self._said[self.folded[at]] < at
 
     def _by_section(self, at: int) -> Kind:
         """What an unsigned unit is: of its section where that is the client's and the client still speaks after it."""

@@ -101,7 +101,22 @@ PROTECTED: tuple[Kind, ...] = (
 # What is below these headings was written by the user, by a plugin or by a server, whatever words it uses.
 SESSION_HEADINGS: tuple[str, ...] = ("output style:", "language", "mcp server instructions", "claudemd", "gitstatus")
 # From here to the end of the system text stands what belongs to the session.
-SESSION_FROM_HERE: tuple[str, ...] = ("gitstatus:", "contents of /", "codebase and user instructions are shown")
+SESSION_FROM_HERE: tuple[str, ...] = (
+    "gitstatus:",
+    "contents of /",
+    "instructions, checked into the codebase",
+    "codebase and user instructions are shown",
+)
+
+OPENING = Kind(
+    "opening",
+    EXTREME,
+    signs=(
+        "you are an interactive cli tool that helps",
+        "you are an interactive agent that helps users",
+        "you are an agent working with the user",
+    ),
+)
 
 GENERIC: tuple[Kind, ...] = (
     Kind(
@@ -256,15 +271,7 @@ GENERIC: tuple[Kind, ...] = (
             "proactively use the task tool with specialized",
         ),
     ),
-    Kind(
-        "opening",
-        EXTREME,
-        signs=(
-            "you are an interactive cli tool that helps",
-            "you are an interactive agent that helps users",
-            "you are an agent working with the user",
-        ),
-    ),
+    OPENING,
     Kind(
         "harness",
         EXTREME,
@@ -332,7 +339,7 @@ FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("explore", ("a file search specialist for",)),
     ("plan", ("software architect and planning specialist",)),
     ("general", ("you are an agent for claude code",)),
-    ("main", next(kind.signs for kind in GENERIC if kind.name == "opening")),
+    (OPENING.name, OPENING.signs),
 )
 # Sections that only the long main prompt has.
 FULL_HEADINGS: tuple[str, ...] = ("doing tasks", "tool usage policy", "using your tools", "tone and style")
