@@ -18,6 +18,7 @@ from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.backends.openrouter import OpenRouterBackend
 from anyclaude_lab.backends.search import Brave, SearchService, SearXNG, Tavily
 from anyclaude_lab.backends.started import StartedBackend
+from anyclaude_lab.backends.tls import trust_also
 from anyclaude_lab.engine import embedded
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.exchange import Variant
@@ -47,6 +48,7 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
     lacking = missing(settings)
     if lacking:
         raise SettingsError(lacking)
+    trust_also(settings.ca_bundle)
     async with AsyncExitStack() as stack:
         breaker = _breaker(settings)
 

@@ -78,6 +78,10 @@ def require_tmux() -> Path:
     return _program(("tmux",), "tmux")
 
 
+def require_openssl() -> Path:
+    return _program(("openssl",), "openssl")
+
+
 def require_chromium() -> Path:
     return _program(CHROMIUM_NAMES, "Chromium")
 

@@ -22,11 +22,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from anyclaude_lab.backends.base import RawHeaders
+from anyclaude_lab.backends.tls import tls_context
 from anyclaude_lab.errors import (
     AnyclaudeError,
     BackendFailed,
     BackendTimeout,
     BackendUnavailable,
+    InvalidRequest,
     SettingsError,
     StreamCut,
 )
@@ -158,7 +160,7 @@ class HttpLeg:
         self._authorization = _basic(parts)
         self._local = is_loopback(parts.hostname or "")
         proxied = not self._local and not proxy_bypass(host)
-        self._proxy = getproxies().get(parts.scheme) if proxied else None
+        self._proxy = _with_scheme(getproxies().get(parts.scheme)) if proxied else None
         self._lazy_session: aiohttp.ClientSession | None = None
 
     async def open(
@@ -176,6 +178,8 @@ class HttpLeg:
         up.
         """
         began, first_byte_s = asyncio.get_running_loop().time(), self.budgets.first_byte_s(prompt_tokens)
+        if not path_qs.startswith("/"):  # or it would lengthen the name of the host
+            raise InvalidRequest(f"{path_qs[:100]!r} is no path; one begins with a slash.")
         sent = CIMultiDict(headers)
         if self._authorization and "Authorization" not in sent:
             sent["Authorization"] = self._authorization
@@ -230,7 +234,9 @@ class HttpLeg:
     def _session(self) -> aiohttp.ClientSession:
         if self._lazy_session is None:
             # On this machine a connection costs nothing and a stale one costs an error, so none is kept.
-            connector = aiohttp.TCPConnector(limit=0, force_close=self._local)
+            connector = aiohttp.TCPConnector(
+                limit=0, force_close=self._local, ssl=tls_context() if self.url.startswith("https") else True
+            )
             self._lazy_session = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None, connect=self.budgets.connect_s),
@@ -243,6 +249,10 @@ class HttpLeg:
 
     def _failure(self, error: Exception, first_byte_s: float) -> AnyclaudeError:
         """What a request that got no answer means. Most special first: aiohttp's errors are each other's bases."""
+        if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+            proxy = (self._proxy or "").rpartition("@")[2]
+            why = f"it answered {error.status}" if isinstance(error, aiohttp.ClientHttpProxyError) else "no connection"
+            return self._unavailable(f"the proxy {proxy} does not let us through: {why}")
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return self._unavailable(f"no connection within {self.budgets.connect_s:g} s")
         if isinstance(error, TimeoutError):
@@ -262,6 +272,10 @@ class HttpLeg:
     def _unavailable(self, why: str) -> BackendUnavailable:
         sentence = f"Nothing answers at {self.url} ({why})" + (f"; {self.hint}" if self.hint else "")
         return BackendUnavailable(sentence, hint=self.hint or None, retry_after_s=REFUSED_RETRY_S)
+
+
+def _with_scheme(proxy: str | None) -> str | None:
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 def is_loopback(host: str) -> bool:

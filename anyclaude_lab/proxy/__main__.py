@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets as secrets_of_system
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from anyclaude_lab import __version__
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
-from anyclaude_lab.settings import FILE_NAME, PREFERRED_PORT, Settings, load_settings
+from anyclaude_lab.settings import FILE_NAME, PREFERRED_PORT, Secret, Settings, load_settings
 
 if TYPE_CHECKING:
     from anyclaude_lab.proxy.serving import Serving
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 STATE_FOLDER = ".anyclaude"
 USAGE_ERROR, BACKEND_ERROR = 2, 4
+LEAST_TOKEN = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,21 +98,27 @@ async def serve(
         from anyclaude_lab.proxy.launcher import find_claude, launch
 
         claude = find_claude(environ)  # before anything is started for nothing
+    token = _access_token(settings)
+    _make_private(state_folder)
     log = Log(
         settings.debug,
         state_folder / "logs",
         json_lines=settings.log_format == "json",
         console=settings.proxy_only and sys.stderr.isatty(),
-        secrets=list(secrets(settings)),
+        secrets=[*secrets(settings), *([token] if token else [])],
     )
     model_id = client_model(settings)
     async with composed(settings, state_folder=state_folder) as parts:
         services = search_services(settings)
-        serving = Serving(settings, parts.variant, log, parts.breaker, models=(model_id,), search=services)
+        serving = Serving(
+            settings, parts.variant, log, parts.breaker, access_token=token, models=(model_id,), search=services
+        )
         serving.recorder = _recorder(settings, serving)
         server = Server(serving)
         url = await server.start(settings.host, settings.port)
         log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
+        if token is not None:
+            _warn_of_the_network(settings, token, server.port)
         if settings.port is None and server.port != PREFERRED_PORT:
             print(f"anyclaude: port {PREFERRED_PORT} is taken, using {server.port}", file=sys.stderr)
         try:
@@ -137,6 +145,36 @@ async def serve(
             if serving.recorder is not None:
                 await asyncio.to_thread(serving.recorder.close)
             log.note("stopped")
+
+
+def _make_private(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # whoever needs the folder complains about it
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+
+
+def _access_token(settings: Settings) -> Secret | None:
+    """What other machines have to send; None where the proxy listens to this one only."""
+    from anyclaude_lab.backends.http import is_loopback
+
+    if is_loopback(settings.host):
+        return None
+    if settings.access_token is None:
+        return Secret(secrets_of_system.token_urlsafe(24))
+    if len(settings.access_token.reveal()) < LEAST_TOKEN:
+        raise SettingsError(f"accessToken is too short: at least {LEAST_TOKEN} characters keep strangers out.")
+    return settings.access_token
+
+
+def _warn_of_the_network(settings: Settings, token: Secret, port: int) -> None:
+    made = settings.access_token is None
+    shown = token.reveal() if made else "(the one you set)"
+    print(
+        f"anyclaude: WARNING: listening on {settings.host}, every machine that reaches port {port} can ask this proxy, "
+        f"over plain HTTP, with the access token {shown}\n"
+        f"anyclaude: there: ANTHROPIC_BASE_URL=http://THIS-MACHINE:{port} ANTHROPIC_AUTH_TOKEN=TOKEN claude",
+        file=sys.stderr,
+    )
 
 
 def client_model(settings: Settings) -> str:
@@ -180,7 +218,8 @@ def _recorder(settings: Settings, serving: Serving) -> Recorder | None:
     from anyclaude_lab.trace.redaction import Redaction
     from anyclaude_lab.trace.store import Recorder
 
-    known = tuple(secret.reveal() for secret in secrets(settings) if len(secret.reveal()) >= 8)
+    held = [*secrets(settings), *([serving.access_token] if serving.access_token else [])]
+    known = tuple(secret.reveal() for secret in held if len(secret.reveal()) >= 8)
     redaction = Redaction(os.urandom(16), known, str(Path.home()))
     try:
         return Recorder(

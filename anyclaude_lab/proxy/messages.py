@@ -65,7 +65,7 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
         lane=ask.lane,
         original=ask.request,
         path_qs=http.path_qs,
-        headers=list(http.headers.items()),
+        headers=serving.door.without_token(list(http.headers.items())),
         background=is_background(ask.hints, ask.request),
     )
     reader = serving.joins.enter(

@@ -59,7 +59,7 @@ async def relay(http: web.Request, serving: Serving) -> web.StreamResponse:
             method=http.method,
             path_qs=http.path_qs,
             body=body,
-            headers=[(_text(name), _text(value)) for name, value in http.raw_headers],
+            headers=serving.door.without_token([(_text(name), _text(value)) for name, value in http.raw_headers]),
         )
         exchange = Exchange(serving.variant, call, request, (), None)
         await exchange.open()

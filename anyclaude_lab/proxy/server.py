@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from importlib import resources
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from anyclaude_lab.backends.http import is_loopback
-from anyclaude_lab.errors import AnyclaudeError, BackendFailed, Forbidden, NotFound, SettingsError, WrongMethod
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, NotFound, SettingsError, Unauthenticated, WrongMethod
 from anyclaude_lab.proxy.admin import breaker_metrics, live, metrics, ready
+from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.messages import messages
 from anyclaude_lab.proxy.relay import keep_as_sent, relay
 from anyclaude_lab.proxy.serving import CLIENT_LEFT, MAX_BODY_BYTES, Serving, error_response, new_request_id
@@ -41,6 +41,7 @@ class Server:
             access_log=None,
             shutdown_timeout=SHUTDOWN_S / 2,  # quirk(aiohttp): it waits that long twice, and not for what it cancels
             auto_decompress=serving.variant.backend.translating,  # a relayed body stays as it came
+            logger=_quiet_logger(serving.log),
         )
         self._answering: set[asyncio.Task[object]] = set()
         self.url = ""
@@ -87,9 +88,10 @@ class Server:
         if serving.variant.backend.translating:
             add("HEAD", "/", _head)
             add("HEAD", "/api/hello", _head)
-            add("POST", "/v1/messages", bound(messages))
-            add("POST", "/v1/messages/count_tokens", bound(count_tokens))
-            get("/v1/models", bound(list_models))
+            for slash in ("", "/"):  # some clients' base URLs end in one too many
+                add("POST", "/v1/messages" + slash, bound(messages))
+                add("POST", "/v1/messages/count_tokens" + slash, bound(count_tokens))
+                get("/v1/models" + slash, bound(list_models))
             get("/v1/models/{model:.+}", bound(describe_model))
             add("*", "/{path:.*}", _unknown)
         else:
@@ -98,18 +100,13 @@ class Server:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A web page gets nothing, even one whose name was made to resolve to this machine."""
-        if is_loopback(self.serving.settings.host):
-            named = [_host_of(f"//{value}") for value in request.headers.getall("host", ())]
-            named += [_host_of(value) for value in request.headers.getall("origin", ())]
-            stranger = next((name for name in named if not is_loopback(name)), None)
-            if stranger is not None:
-                failure = Forbidden(
-                    f"This proxy answers programs on this machine only (127.0.0.1, localhost, ::1); the request named "
-                    f"{stranger!r}. Started with --host 0.0.0.0 it answers every machine that reaches it."
-                )
-                return error_response(failure, new_request_id())
-        return await handler(request)
+        failure = self.serving.door.refusal(request)
+        if failure is None:
+            return await handler(request)
+        response = error_response(failure, new_request_id())
+        if isinstance(failure, Unauthenticated) and request.method == "GET":
+            response.headers["www-authenticate"] = 'Basic realm="anyclaude: the token is the password"'
+        return response
 
     @web.middleware
     async def _account(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -152,6 +149,25 @@ class Server:
         self.serving.live.close()  # an open dashboard would hold up the end
 
 
+class _Noted(logging.Handler):
+    """What aiohttp says of a request that is no HTTP goes to our log, as one line: the terminal is Claude Code's."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        said = str(error).split("\n\n")[0] if error else ""
+        self._log.note(f"{record.getMessage()} {' '.join(said.split())[:200]}".strip())
+
+
+def _quiet_logger(log: Log) -> logging.Logger:
+    logger = logging.Logger("anyclaude.http")  # not registered: one per proxy
+    logger.addHandler(_Noted(log))
+    return logger
+
+
 async def _note_begun(http: web.Request, response: web.StreamResponse) -> None:
     http[BEGUN] = response
 
@@ -170,15 +186,8 @@ ENDPOINTS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/models", *OUR_PAG
 
 def _endpoint(http: web.Request) -> str:
     """The label of a request in the metrics: few, whatever is asked for."""
-    return http.path if http.path in ENDPOINTS else "other"
-
-
-def _host_of(url: str) -> str:
-    """The host's name or address; what cannot be read is handed on as it is."""
-    try:
-        return urlsplit(url).hostname or url
-    except ValueError:
-        return url
+    path = http.path.rstrip("/") or "/"
+    return path if path in ENDPOINTS else "other"
 
 
 async def _alive(http: web.Request) -> web.Response:

@@ -14,12 +14,13 @@ from anyclaude_lab.backends.breaker import Breaker
 from anyclaude_lab.backends.search import SearchService
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, RequestTooLarge
 from anyclaude_lab.exchange import Exchange, Variant
+from anyclaude_lab.proxy.door import Door
 from anyclaude_lab.proxy.live import LiveFeed
 from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.metrics import Metrics
 from anyclaude_lab.proxy.recording import trace_entry
 from anyclaude_lab.proxy.retry_join import RetryJoin
-from anyclaude_lab.settings import Settings
+from anyclaude_lab.settings import Secret, Settings
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.headers import ClientHints
 
@@ -43,13 +44,16 @@ class Serving:
     live: LiveFeed = field(default_factory=LiveFeed)
     commit_s: float = 10.0
     ping_s: float = 10.0
+    access_token: Secret | None = None  # for other machines
     joins: RetryJoin = field(init=False)
+    door: Door = field(init=False)
     models: Sequence[str] = ()  # ids offered by /v1/models
     search: Sequence[SearchService] = ()  # asked in this order
     recorder: Recorder | None = None  # None: sessions are not recorded
 
     def __post_init__(self) -> None:
         self.joins = RetryJoin(self.settings.retry_grace_s, self.metrics)
+        self.door = Door(self.settings.host, self.access_token)
 
     def recording(self) -> Recording | None:
         """Where the bytes that one client gets are noted; None where sessions are not recorded."""

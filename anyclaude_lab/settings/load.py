@@ -120,6 +120,8 @@ def build(resolved: Resolved, *, home: Path) -> Settings:
         mode=mode,
         host=resolved("host"),
         port=resolved("port"),
+        access_token=resolved("accessToken"),
+        ca_bundle=_file(resolved.of("caBundle"), home),
         proxy_only=resolved("proxyOnly"),
         debug=resolved("debug.level"),
         log_format=resolved("logFormat"),
@@ -267,6 +269,10 @@ def _existing(path: Value, home: Path) -> str | None:
     absolute = _absolute(path.value, path.folder, home)
     looks_like_path = path.value.startswith(("~", ".")) or Path(path.value).is_absolute()
     return absolute if looks_like_path or Path(absolute).is_dir() else str(path.value)
+
+
+def _file(path: Value, home: Path) -> Path | None:
+    return None if path.value is None else Path(_absolute(path.value, path.folder, home))
 
 
 def _absolute(text: str, folder: Path | None, home: Path) -> str:

@@ -107,6 +107,8 @@ class Settings:
     mode: Mode = "local"
     host: str = "127.0.0.1"
     port: int | None = None  # None: 49152, or a free one if that is taken; 0: a free one
+    access_token: Secret | None = None  # None: made at the start, where other machines are let in
+    ca_bundle: Path | None = None
     proxy_only: bool = False
     debug: int = 0
     log_format: Literal["text", "json"] = "text"

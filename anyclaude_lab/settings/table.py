@@ -99,6 +99,20 @@ GENERAL = (
         flag_value="ADDRESS",
     ),
     Setting(
+        "accessToken",
+        Key(),
+        "What other machines have to send, where `host` lets them in; at least 16 characters.",
+        unset="one is made at each start, and shown",
+        env=("ANYCLAUDE_ACCESS_TOKEN",),
+    ),
+    Setting(
+        "caBundle",
+        Text("a file of certificates (PEM)"),
+        "Certificate authorities to trust besides the system's, as behind a company's proxy. SSL_CERT_FILE works too.",
+        unset="none",
+        env=("ANYCLAUDE_CA_BUNDLE",),
+    ),
+    Setting(
         "proxyOnly",
         Switch(),
         "Run the proxy alone, without starting Claude Code.",

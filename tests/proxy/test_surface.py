@@ -194,12 +194,11 @@ async def test_a_page_of_another_site_cannot_spend_tokens(start: StartProxy, ori
         assert len(backend.chats) == (1 if status == 200 else 0)
 
 
-async def test_a_proxy_that_listens_everywhere_answers_every_name(start: StartProxy) -> None:
+async def test_a_proxy_that_listens_everywhere_can_be_called_at_home(start: StartProxy) -> None:
     async with OpenAIStandIn() as backend:
         proxy = await start(backend.url, flags={"host": "0.0.0.0"})
         assert httpx.URL(proxy.url).host == "127.0.0.1"  # an address that can be called, and stands in NO_PROXY
-        answer = await proxy.http.get("/health/live", headers={"host": "workstation.lan"})
-        assert answer.status_code == 200
+        assert (await proxy.http.get("/v1/metrics")).status_code == 200
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
