@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -137,7 +138,12 @@ def _opening(request: Request) -> str:
 
 
 def _system_prompt(request: Request) -> str:
-    lines = text_of(request.body.get("system")).splitlines()
+    return _steady_digest(text_of(request.body.get("system")))
+
+
+@lru_cache(maxsize=64)  # one system prompt comes with every request of a session
+def _steady_digest(system: str) -> str:
+    lines = system.splitlines()
     return _digest([line for line in lines if line and not line.startswith(_BILLING) and not _VOLATILE.search(line)])
 
 
