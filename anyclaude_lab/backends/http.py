@@ -260,7 +260,8 @@ class HttpLeg:
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return self._unavailable("the name of the host is unknown")
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-            return self._unavailable(f"no trusted TLS connection: {error}")
+            trust = "behind a proxy that reads along, name its certificates in caBundle or SSL_CERT_FILE"
+            return self._unavailable(f"no trusted TLS connection: {error}; {trust}")
         if isinstance(error, aiohttp.ClientConnectorError):
             # asyncio's own words name a function and a tuple; the number of the error has plain ones
             reason = os.strerror(error.os_error.errno) if error.os_error.errno else "connection failed"
