@@ -29,13 +29,13 @@ def mlx_lm_server(model: str | Path, *, port: int | None = None, startup_timeout
     require_mlx_lm()
     folder = Path(model).expanduser()
     environment = []
-    identity = [f"mlx-lm {_version('mlx-lm')}", f"mlx {_version('mlx')}"]
+    identity = [f"mlx-lm {package_version('mlx-lm')}", f"mlx {package_version('mlx')}"]
     if folder.exists() or not HUB_ID.fullmatch(str(model)):
         folder = folder.resolve()
         check_model_folder(folder)
         model = folder
         environment += [("HF_HUB_OFFLINE", "1"), ("TRANSFORMERS_OFFLINE", "1")]
-        identity += sorted(_stamp(file) for file in folder.iterdir() if file.is_file())
+        identity += sorted(file_stamp(file) for file in folder.iterdir() if file.is_file())
     blas = find_openblas()
     if blas:
         environment.append(("LD_PRELOAD", str(blas)))
@@ -119,13 +119,14 @@ def _json(path: Path) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def _stamp(file: Path) -> str:
+def file_stamp(file: Path) -> str:
     """Changes when the file does, so that a replaced model is not answered from the old one."""
     about = file.stat()
     return f"{file.name} {about.st_size} {about.st_mtime_ns}"
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """The installed version; "unknown" where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

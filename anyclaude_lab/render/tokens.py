@@ -72,7 +72,7 @@ class TokenizerCounter:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._encode_length: Callable[[str], int] = lambda text: len(tokenizer.encode(text, add_special_tokens=False))
-        self._starts = _piece_starts(tokenizer)
+        self._starts = piece_starts(tokenizer)
         self._memo: dict[bytes, int] = {}  # the least recently used first
 
     def count(self, text: str) -> int:
@@ -162,7 +162,7 @@ class Calibrated:
         return tokens if known is None else math.ceil(tokens * known.value)
 
 
-def _piece_starts(tokenizer: Tokenizer) -> re.Pattern[str] | None:
+def piece_starts(tokenizer: Tokenizer) -> re.Pattern[str] | None:
     """Finds special tokens before which a text may be divided without changing its tokens."""
     added: list[AddedToken] = list(tokenizer.get_added_tokens_decoder().values())
     dividing = [

@@ -1,0 +1,97 @@
+"""The engine alone: `python -m anyclaude_lab.engine --model PATH`. See `engine/serve/`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+
+from anyclaude_lab.engine.blas import find_openblas
+from anyclaude_lab.engine.mlx_server import require_mlx_lm
+from anyclaude_lab.errors import AnyclaudeError, SettingsError
+
+MEMORY_SHARE = 0.25
+MB = 1_000_000
+DISK_MB = 20_000
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """What was asked for; exits with 2 on a mistake."""
+    parser = argparse.ArgumentParser("python -m anyclaude_lab.engine", allow_abbrev=False, description=__doc__)
+    parser.add_argument("--model", required=True, help="a model folder, or a hub id such as mlx-community/NAME")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--window", type=int, help="context window in tokens (default: the trained one)")
+    parser.add_argument("--memory-mb", type=int, help="for computed prefixes in memory (default: a quarter of it)")
+    parser.add_argument("--disk", type=Path, help="folder for computed prefixes (default: none are kept on disk)")
+    parser.add_argument("--disk-mb", type=int, default=DISK_MB, help=f"its cap (default: {DISK_MB})")
+    parser.add_argument("--disk-bits", type=int, choices=(4, 8), help="quantise them on disk (default: as computed)")
+    parser.add_argument("--warm", action="store_true", help="read the prefixes on disk into memory at the start")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve until told to end. Exit code 2, after one sentence, where the model cannot be served."""
+    options = arguments(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    try:
+        require_mlx_lm()
+        blas = find_openblas()
+        if blas and "LD_PRELOAD" not in os.environ:
+            ctypes.CDLL(str(blas), mode=ctypes.RTLD_GLOBAL)  # before mlx: its own reference BLAS is 40 times slower
+        asyncio.run(_serve(options))
+    except AnyclaudeError as error:
+        print(error.message, file=sys.stderr, flush=True)
+        sys.exit(2)
+    except OSError as error:
+        print(f"{options.host}:{options.port} cannot be listened on: {error.strerror}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    from aiohttp import web
+
+    from anyclaude_lab.engine.serve.http import Api
+    from anyclaude_lab.engine.serve.open import open_engine
+
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    failures: list[AnyclaudeError] = []
+
+    def failed(error: AnyclaudeError) -> None:
+        failures.append(error)
+        loop.call_soon_threadsafe(ended.set)
+
+    memory_bytes = options.memory_mb * MB if options.memory_mb else int(psutil.virtual_memory().total * MEMORY_SHARE)
+    engine = open_engine(
+        options.model,
+        window_tokens=options.window,
+        memory_bytes=memory_bytes,
+        disk=options.disk,
+        disk_bytes=options.disk_mb * MB,
+        disk_bits=options.disk_bits,
+        warm=options.warm,
+        on_failure=failed,
+    )
+    runner = web.AppRunner(Api(engine).application(), handler_cancellation=True, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, options.host, options.port).start()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    engine.start()
+    await ended.wait()
+    engine.stop()
+    await runner.cleanup()
+    if failures:
+        raise SettingsError(failures[0].message)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Figures of our own engine, with the stock server beside it. `python -m benchmarks.engine`."""
