@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from anyclaude_lab.prompt.tiers.filter import Count, SectionFate, filter_texts
 from anyclaude_lab.prompt.tiers.notices import shorten_notice
+from anyclaude_lab.prompt.tiers.outline import LONGEST_CHARACTERS
 from anyclaude_lab.prompt.tiers.table import BUDGETS_TOKENS, TIERS
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.json_text import without_surrogates
@@ -22,7 +23,6 @@ __all__ = ["BUDGETS_TOKENS", "TIERS", "Filtered", "SectionFate", "choose_tier", 
 
 SHARE_OF_WINDOW = 16  # of which the system text may take one, for `auto`
 _REMEMBERED_RESULTS = 64
-_REMEMBERED_CHARACTERS = 200_000
 
 Result = TypeVar("Result")
 
@@ -83,7 +83,9 @@ def choose_tier(request: Request, count: Count, window_tokens: int | None) -> st
         return "moderate"
     for tier in TIERS[1:]:
         blocks = filter_system(request, tier, count).request.system
-        system_tokens = sum(count(without_surrogates(block["text"])) for block in blocks if "text" in block)
+        system_tokens = sum(
+            count(without_surrogates(block["text"])) for block in blocks if isinstance(block.get("text"), str)
+        )
         if system_tokens * SHARE_OF_WINDOW <= window_tokens:
             return tier
     return TIERS[-1]
@@ -127,7 +129,7 @@ def _notice(text: str, tier: str, count: Count) -> tuple[str, int]:
 def _remembered(function: Callable[..., Result], text: str | tuple[str, ...], tier: str, count: Count) -> Result:
     """The function's result, from memory where a turn asks what the turn before asked; long texts are not kept."""
     characters = len(text) if isinstance(text, str) else sum(map(len, text))
-    if characters > _REMEMBERED_CHARACTERS:
+    if characters > LONGEST_CHARACTERS:
         return function(text, tier, count)
     result: Result = _memory(function, text, tier, count)
     return result

@@ -143,21 +143,18 @@ def _fates(judgement: Judgement, tokens: Sequence[int], cut: _Cut) -> tuple[Sect
     rows: dict[tuple[int | None, bool, str], int] = {}
     if cut.core_at is not None:
         rows[None, True, "core prompt: stands for what is generic"] = cut.core_tokens
-    waiting = 0
-    for at, (place, kind) in enumerate(zip(judgement.places, judgement.kinds, strict=True)):
-        if kind is HEADING and at + 1 < len(tokens):
-            waiting += tokens[at]
-            continue
-        key = (
-            place.headings[-1] if place.headings else None,
-            at not in cut.gone,
-            _why(kind, at in cut.gone, cut.level),
-        )
-        rows[key] = rows.get(key, 0) + tokens[at] + waiting
-        waiting = 0
-    titles = {at: judgement.places[at].unit.title[:_TITLE_CHARACTERS] for at, _, _ in rows if at is not None}
+    whys = [_why(kind, at in cut.gone, cut.level) for at, kind in enumerate(judgement.kinds)]
+    below: dict[tuple[int, bool], str] = {}  # the first reason below a heading, for each fate
+    for at, place in enumerate(judgement.places):
+        if place.headings and judgement.kinds[at] is not HEADING:
+            below.setdefault((place.headings[-1], at not in cut.gone), whys[at])
+    for at, place in enumerate(judgement.places):
+        kept = at not in cut.gone
+        heading = at if judgement.kinds[at] is HEADING else next(iter(place.headings[::-1]), None)
+        why = below.get((at, kept), whys[at])
+        rows[heading, kept, why] = rows.get((heading, kept, why), 0) + tokens[at]
     return tuple(
-        SectionFate(titles[at] if at is not None else _UNTITLED, kept, why, count)
+        SectionFate(_UNTITLED if at is None else judgement.places[at].unit.title[:_TITLE_CHARACTERS], kept, why, count)
         for (at, kept, why), count in rows.items()
     )
 

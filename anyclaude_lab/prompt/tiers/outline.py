@@ -1,7 +1,8 @@
 """A prompt as the units a reader sees: headings, paragraphs, list items, fenced and tagged blocks.
 
 Lossless: gaps and texts in order, and the tail, are the prompt. Time is linear in its length. A fence or a tag that is
-never closed is ordinary text, so that half a block cannot swallow the rest.
+never closed is ordinary text, so that half a block cannot swallow the rest. A text many times as long as any prompt of
+the client (30,000 characters) is one unit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
+
+LONGEST_CHARACTERS = 500_000
 
 _FENCE = re.compile(r"[ \t]*(```|~~~)[^`]*\Z")
 _TAG = re.compile(r"<([A-Za-z][\w-]{0,40})>[ \t\r]*\Z")
@@ -46,6 +49,8 @@ class Outline:
 
 def outline(text: str) -> Outline:
     """The units of `text`; none where it is blank."""
+    if len(text) > LONGEST_CHARACTERS:
+        return Outline((Unit("", text),), "")
     lines = text.split("\n")
     starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
     units: list[Unit] = []
@@ -63,10 +68,11 @@ def _pieces(lines: Sequence[str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
     at = 0
     while at < len(lines):
         line = lines[at]
-        after, tag = blocks.opened_by(at)
         if not line.strip():
-            after = at + 1
-        elif after:
+            at += 1
+            continue
+        after, tag = blocks.opened_by(at)
+        if after:
             yield at, after, {"tag": tag}
         elif heading := _HEADING.match(line):
             after = at + 1
