@@ -142,7 +142,7 @@ class _Walk:
     def _digest_block(self, block: JsonObject) -> JsonObject:
         if block.get("type") != "tool_result" or _is_definition(block):
             return block
-        tokens = self._count(as_json(block.get("content")))
+        tokens = self._size({"content": [block]})
         if tokens < _WORTH_TOKENS:
             return block
         return {**block, "content": [{"type": "text", "text": DIGEST.format(tokens=tokens)}]}

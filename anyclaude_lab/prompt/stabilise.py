@@ -23,7 +23,7 @@ INTRODUCTION = "About this session; it belongs to your instructions:"
 _WORKING_DIRECTORY = re.compile(r"\s*(?:[-*] )?(?:primary |current )?working directory: *(\S.*)", re.IGNORECASE)
 _DATE = re.compile(r"\s*(?:[-*] )?(?:today's|current) date\b", re.IGNORECASE)
 _STATUS = re.compile(r"git ?status: ", re.IGNORECASE)
-_HEADING = re.compile(r"#{1,3} \S")
+_HEADING = re.compile(r"(#{1,3}) \S")
 # A folder of the client's own below an absolute path, and the ids that name a session.
 _OWN_FOLDER = re.compile(r"(?<![\w~.$}])(?:/|[A-Za-z]:\\)(?:[^\s`'\"/\\]+[/\\])+\.claude[/\\]")
 _SESSION_ID = re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")
@@ -90,7 +90,7 @@ def _volatile(lines: Sequence[str], directory: str | None) -> list[bool]:
                 marks[-1] = True  # the line that introduces it
         in_status = (in_status and not _HEADING.match(line)) or bool(_STATUS.match(line))
         in_paragraph = in_paragraph and bool(line.strip())
-        if not in_env and _WORKING_DIRECTORY.fullmatch(line):
+        if not (in_env or in_paragraph) and _WORKING_DIRECTORY.fullmatch(line):
             in_paragraph = True
             _mark_back(lines, marks)
         marks.append(in_env or in_status or in_paragraph or _is_own(line, directory))
@@ -101,13 +101,19 @@ def _volatile(lines: Sequence[str], directory: str | None) -> list[bool]:
 
 def _mark_emptied(lines: Sequence[str], marks: list[bool]) -> None:
     """Headings with nothing left below them move too."""
-    emptied = False  # whether something moved below, and nothing stayed
+    moved = stays = False  # what the lines below do, up to the next heading that stays
+    level_below = 0  # of that heading; a deeper one belongs to the section above it
     for i in range(len(lines) - 1, -1, -1):
         if marks[i]:
-            emptied = True
+            moved = True
+        elif heading := _HEADING.match(lines[i]):
+            level = len(heading[1])
+            if moved and not stays and level_below <= level:
+                marks[i] = True
+            else:
+                moved, stays, level_below = False, False, level
         elif lines[i].strip():
-            marks[i] = emptied and bool(_HEADING.match(lines[i]))
-            emptied = marks[i]
+            stays = True
 
 
 def _is_own(line: str, directory: str | None) -> bool:
@@ -117,9 +123,9 @@ def _is_own(line: str, directory: str | None) -> bool:
 
 
 def _mark_back(lines: Sequence[str], marks: list[bool]) -> None:
-    """The lines above, up to a blank one or one that is marked."""
+    """The lines above, up to a blank one."""
     i = len(marks) - 1
-    while i >= 0 and lines[i].strip() and not marks[i]:
+    while i >= 0 and lines[i].strip():
         marks[i] = True
         i -= 1
 
