@@ -12,7 +12,7 @@ from anyclaude_lab.backends.base import Backend
 from anyclaude_lab.backends.breaker import Breaker, GatedBackend
 from anyclaude_lab.backends.claude import ClaudeBackend
 from anyclaude_lab.backends.cluster import ClusterBackend
-from anyclaude_lab.backends.http import Budgets
+from anyclaude_lab.backends.http import Budgets, credentials_of
 from anyclaude_lab.backends.model_folder import trained_window_tokens
 from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.backends.openrouter import OpenRouterBackend
@@ -99,15 +99,25 @@ def search_services(settings: Settings) -> list[SearchService]:
 
 
 def secrets(settings: Settings) -> Iterable[Secret]:
-    """Every key the settings hold, to be kept out of logs."""
+    """Every key the settings hold, passwords in addresses too, to be kept out of logs."""
     held = (
+        settings.access_token,
         settings.local.api_key,
         settings.openrouter.api_key,
         settings.claude.api_key,
         settings.web_search.tavily_api_key,
         settings.web_search.brave_api_key,
     )
-    return (key for key in held if key is not None)
+    addresses = (
+        settings.local.base_url,
+        settings.openrouter.base_url,
+        settings.claude.base_url,
+        settings.web_search.searxng_url,
+        *(node.url for node in settings.cluster.nodes),
+    )
+    yield from (key for key in held if key is not None)
+    for address in addresses:
+        yield from map(Secret, credentials_of(address or ""))
 
 
 def _breaker(settings: Settings) -> Breaker | None:

@@ -297,6 +297,12 @@ def _split(base_url: str) -> SplitResult:
     return parts
 
 
+def credentials_of(url: str) -> tuple[str, ...]:
+    """What an address says that nobody else may read: its password, and both words as the header carries them."""
+    parts = urlsplit(url)
+    return (unquote(parts.password), _basic(parts).removeprefix("Basic ")) if parts.password else ()
+
+
 def _basic(parts: SplitResult) -> str:
     if not parts.username:
         return ""

@@ -1,0 +1,172 @@
+"""Keys of every kind, and everything the program writes, prints or answers: none is found in any of it.
+
+The same runs note every address the process connects to or looks up: this machine and what was configured, no other.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.proxy_process import LISTENING, environment
+from tests.proxy.conftest import ASK
+from tests.standins.anthropic_api import AnthropicStandIn
+from tests.standins.http import StandIn, running, wait_until
+from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.profiles import OpenRouter
+from tests.standins.script import Refusal, Turn, reply
+
+OURS = {
+    "LOCAL_API_KEY": "local-key-4f1d8a63b7",
+    "OPENROUTER_API_KEY": OpenRouter.key,
+    "ANTHROPIC_API_KEY": "sk-ant-api03-configured-9d2c",
+    "TAVILY_API_KEY": "tvly-configured-51c0aa",
+    "BRAVE_API_KEY": "BSAconfigured77aa31",
+    "ANYCLAUDE_ACCESS_TOKEN": "access-token-of-mine-0123456789",
+}
+PASSWORD = "pass-in-an-address-83b1"
+CLIENTS = {
+    "authorization": "Bearer oauth-of-the-client-a71e55",
+    "x-api-key": "sk-ant-api03-of-the-client-20fe",
+    "x-my-secret-token": "custom-header-of-the-client-91",
+    "cookie": "session=cookie-of-the-client-1c44",
+    "proxy-authorization": "Basic cHJveHktb2YtdGhlLWNsaWVudA==",
+}
+BASIC = b64encode(f"me:{PASSWORD}".encode()).decode()
+SECRETS = [*OURS.values(), PASSWORD, BASIC]
+SECRETS += [value.removeprefix("Bearer ").removeprefix("session=").removeprefix("Basic ") for value in CLIENTS.values()]
+PAGES = ("/", "/health/ready", "/v1/metrics", "/v1/metrics?format=prometheus", "/v1/circuit-breaker/metrics")
+WATCHED = """
+import runpy, sys
+out = open(sys.argv.pop(1), "a", buffering=1)
+def note(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        print(args[1][0], file=out)
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        print(args[0], file=out)
+sys.addaudithook(note)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
+@dataclass
+class Watched:
+    url: str
+    home: Path
+    contacts: Path
+
+    def everything(self) -> dict[str, str]:
+        """Every file below the home folder, by its name."""
+        return {str(path): _text(path) for path in self.home.rglob("*") if path.is_file()}
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
+    return data.decode("utf-8", "replace")
+
+
+@contextmanager
+def watched(home: Path, args: list[str], env: Mapping[str, str]) -> Iterator[Watched]:
+    """A proxy in a process of its own that notes whom it contacts."""
+    contacts, output = home / "contacts", home / "output"
+    line = [sys.executable, "-c", WATCHED, str(contacts), "anyclaude_lab.proxy", "--proxy-only", "--port", "0", *args]
+    with output.open("wb") as out:
+        process = subprocess.Popen(line, cwd=home, env=environment(home, env), stdout=out, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: LISTENING.search(output.read_text()) is not None or process.poll() is not None, "start", 30)
+        found = LISTENING.search(output.read_text())
+        assert found is not None, output.read_text()
+        yield Watched(found[1], home, contacts)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) in (0, -signal.SIGTERM)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def with_password(url: str) -> str:
+    return url.replace("//", f"//me:{PASSWORD}@")
+
+
+def settings(mode: str, url: str) -> dict[str, str]:
+    common = {**OURS, "ANYCLAUDE_DEBUG": "3", "ANYCLAUDE_RECORD": "true", "SEARXNG_URL": with_password(url)}
+    common |= {"HTTPS_PROXY": f"http://me:{PASSWORD}@127.0.0.1:9"}
+    return common | {
+        "LOCAL_URL": with_password(f"{url}/v1"),
+        "OPENROUTER_BASE_URL": f"{url}/v1",
+        "OPENROUTER_MODEL": OpenRouter.default_model,
+        "ANYCLAUDE_CLAUDE_URL": with_password(url) if mode == "local" else url,
+        "MLX_CLUSTER_NODES": json.dumps([{"id": "a", "url": with_password(f"{url}/v1")}]),
+    }
+
+
+def turn(body: object) -> Turn:
+    """An answer, or an error that repeats keys of ours."""
+    said = " and ".join([*OURS.values(), PASSWORD, BASIC])
+    if "refuse" in json.dumps(body):
+        return Refusal(401, f"these keys are wrong: {said}")
+    if "break" in json.dumps(body):
+        return Refusal(500, f"crashed with {said}")
+    return reply("fine")
+
+
+def standin(mode: str) -> StandIn:
+    if mode == "claude":
+        return AnthropicStandIn(turn)
+    return OpenAIStandIn(turn, profile="openrouter" if mode == "openrouter" else "openai")
+
+
+@pytest.mark.parametrize("mode", ["local", "openrouter", "claude", "mlx-cluster"])
+def test_no_secret_is_in_any_output_and_nobody_else_is_contacted(tmp_path: Path, mode: str) -> None:
+    seen: dict[str, str] = {}
+    with running(standin(mode)) as server:
+        env = settings(mode, server.url)
+        with (
+            watched(tmp_path, ["--mode", mode], env) as proxy,
+            httpx.Client(base_url=proxy.url, headers=CLIENTS, trust_env=False, timeout=20) as client,
+        ):
+            for word in ("hello", "refuse", "break"):
+                ask = ASK | {"messages": [{"role": "user", "content": word}], "metadata": {"user_id": "u"}}
+                for stream in (True, False):
+                    answer = client.post("/v1/messages", json=ask | {"stream": stream})
+                    if mode != "claude":  # what the API itself says passes unchanged
+                        seen[f"{word} stream={stream}"] = answer.text
+            client.post("/v1/messages", content=b"{broken")
+            client.post("/v1/messages/count_tokens", json=ASK)
+            for page in PAGES:
+                seen[page] = client.get(page).text
+            with client.stream("GET", "/v1/live") as live:
+                seen["live"] = next(live.iter_text())
+    with running(standin(mode)) as gone:
+        env = settings(mode, gone.url)
+    for words in (["anyclaude_lab.proxy", "--check-setup"], ["anyclaude_lab.cli", "settings"]):
+        line = [sys.executable, "-m", *words, "--mode", mode]
+        done = subprocess.run(
+            line, cwd=tmp_path, env=environment(tmp_path, env), capture_output=True, text=True, timeout=60
+        )
+        seen[" ".join(words)] = done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+    seen |= proxy.everything()
+    assert any(name.endswith(".log") for name in seen) and any("traces" in name for name in seen)
+    found = [(name, secret) for name, text in seen.items() for secret in SECRETS if secret in text]
+    assert found == []
+    assert set(proxy.contacts.read_text().split()) <= {"127.0.0.1", "localhost"}
+
+
+def test_the_search_would_find_one(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(f"key {OURS['LOCAL_API_KEY']}")
+    assert OURS["LOCAL_API_KEY"] in Watched("", tmp_path, tmp_path).everything()[str(tmp_path / "a.log")]
