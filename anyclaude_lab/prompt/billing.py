@@ -8,56 +8,69 @@ Passthrough must leave it alone.
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
 
 PREFIX = "x-anthropic-billing-header:"
+_HEADER = re.compile(rf"\s*{PREFIX}([^\n]*)[\r\n]*")  # a whole line; its fields are looked at one by one
 
 
 def remove_billing(request: Request) -> Request:
     """The request without its attribution block, wherever in `system` it stands; the same object if there is none.
 
-    Only `system` is looked at, and there only whole leading lines of the block's shape: a text that quotes the header
-    stays as it is.
+    A system message in mid-conversation is system text too. Only whole leading lines of the block's shape go: a text
+    that quotes the header stays as it is, and so does whatever a user says.
     """
+    changes: JsonObject = {}
     system = request.body.get("system")
-    if isinstance(system, str):
-        rest = _after_billing(system)
-        return request if rest == system else request.with_(system=rest or None)
-    if not isinstance(system, list):
-        return request
-    blocks = [block for block in map(_without_billing, system) if block is not None]
-    return request if blocks == system else request.with_(system=blocks or None)
+    if (rest := _without(system)) != system:
+        changes["system"] = rest or None
+    messages = [_without_in_message(message) for message in request.messages]
+    if messages != request.messages:
+        changes["messages"] = [message for message in messages if message is not None]
+    return request.with_(**changes) if changes else request
+
+
+def _without_in_message(message: JsonObject) -> JsonObject | None:
+    """A system message without the block; None when nothing else was in it."""
+    content = message.get("content")
+    if message.get("role") != "system" or (rest := _without(content)) == content:
+        return message
+    return {**message, "content": rest} if rest else None
+
+
+def _without(content: Any) -> Any:
+    """System text in either spelling without the block."""
+    if isinstance(content, str):
+        return _after_billing(content)
+    if not isinstance(content, list):
+        return content
+    return [block for block in map(_without_billing, content) if block is not None]
 
 
 def _without_billing(block: JsonObject) -> JsonObject | None:
     """The block without leading billing lines; None when nothing else was in it."""
     text = block.get("text")
-    if not isinstance(text, str) or PREFIX not in text:
-        return block
-    rest = _after_billing(text)
-    if rest == text:
+    if not isinstance(text, str) or (rest := _after_billing(text)) == text:
         return block
     return {**block, "text": rest} if rest else None
 
 
 def _after_billing(text: str) -> str:
-    """What follows the leading billing lines and the blank lines around them; the text itself if there are none."""
-    rest = text
-    while True:
-        line, _, after = rest.lstrip().partition("\n")
-        if not _is_billing(line):
-            return rest
-        rest = after.lstrip("\r\n")
+    """What follows the leading billing lines and the blank lines around them; the text itself if there are none.
 
-
-def _is_billing(line: str) -> bool:
-    """The header and nothing but `key=value;` fields, any number and any names."""
-    line = line.strip()
-    if not line.startswith(PREFIX):
-        return False
-    fields = [field.strip() for field in line.removeprefix(PREFIX).split(";")]
-    return all(_is_field(field) for field in fields if field)
+    A billing line is the header and nothing but `key=value;` fields, any number and any names.
+    """
+    at = 0
+    while header := _HEADER.match(text, at):
+        fields = header[1].split(";")
+        if not all(_is_field(field.strip()) for field in fields if field.strip()):
+            break
+        at = header.end()
+    return text[at:]
 
 
 def _is_field(field: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyclaude_lab.prompt.billing import remove_billing
+from anyclaude_lab.prompt.billing import PREFIX, remove_billing
 from anyclaude_lab.wire.request import Request
 from tests.prompt.conversations import BILLING, text
 
@@ -56,9 +56,29 @@ def test_a_quotation_stays(quote: str) -> None:
     assert without([text(quote)]) == [text(quote)]
 
 
-def test_messages_are_never_touched() -> None:
-    request = Request({"model": "m", "messages": [{"role": "user", "content": BILLING}], "system": "You help."})
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_what_people_and_models_say_is_never_touched(role: str) -> None:
+    messages = [{"role": role, "content": BILLING}, {"role": role, "content": [text(BILLING)]}]
+    request = Request({"model": "m", "messages": messages, "system": "You help."})
     assert remove_billing(request) is request
+
+
+def test_a_system_message_is_system_text() -> None:
+    def messages(*contents: Any) -> list[Any]:
+        return [
+            {"role": "user", "content": "Hello."},
+            *({"role": "system", "content": content} for content in contents),
+        ]
+
+    spelled = messages(BILLING, [text(BILLING)], [text(BILLING), text("Now.")], f"{BILLING}\nNow.", f"Now: {BILLING}")
+    request = Request({"model": "m", "messages": spelled})
+    assert remove_billing(request).messages == messages([text("Now.")], "Now.", f"Now: {BILLING}")
+
+
+def test_five_megabytes_of_it() -> None:
+    assert without(f"{BILLING}\n" * 70_000 + "You help.") == "You help."
+    assert without(f"{PREFIX} " * 200_000) == f"{PREFIX} " * 200_000
+    assert without("\n" * 5_000_000) == "\n" * 5_000_000
 
 
 @pytest.mark.parametrize("system", [None, "", [], [{"type": "image"}]])
