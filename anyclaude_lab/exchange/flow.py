@@ -40,6 +40,7 @@ class Exchange:
         self.start = message_start(f"msg_{call.request_id}", call.original.model, usage | {"output_tokens": 1})
         self.started = time.monotonic()
         self.headers_s: float | None = None
+        self.prefill_began_s: float | None = None  # the backend's first report of prefill, where it makes one
         self.first_content_s: float | None = None
         self.finished_s: float | None = None
         self.reply: Reply | None = None
@@ -85,6 +86,8 @@ class Exchange:
             found = f"{type(error).__name__}: {error}"
             self.failure = BackendFailed(f"{reply.backend} sent a piece of its stream in an unknown shape ({found}).")
             events, readable = [], False
+        if self.prefill_began_s is None and reply.decoder.progress is not None:
+            self.prefill_began_s = self._elapsed()
         self.ending = reply.decoder.ending if readable else Ending.CUT
         self.usage = reply.decoder.usage
         self.witness(events)  # before the end is timed: the first content may come with it

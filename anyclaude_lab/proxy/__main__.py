@@ -9,6 +9,7 @@ import secrets as secrets_of_system
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,9 @@ async def serve(
         serving = Serving(
             settings, parts.variant, log, parts.breaker, access_token=token, models=(model_id,), search=services
         )
-        serving.recorder = _recorder(settings, serving)
+        serving.begin_recording = partial(_recorder, settings, serving, state_folder)
+        if settings.record_dir is not None:
+            serving.recorder = serving.begin_recording()
         server = Server(serving)
         url = await server.start(settings.host, settings.port)
         log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
@@ -189,13 +192,11 @@ def client_model(settings: Settings) -> str:
 
 def _announce(settings: Settings, url: str, model_id: str) -> None:
     from anyclaude_lab.compose import EMBEDDED_NAME
+    from anyclaude_lab.proxy.client_environment import start_line
 
     print(f"anyclaude {__version__}, mode {settings.mode}: listening on {url}")
     print(f"dashboard: {url}/")
-    if settings.mode == "claude":
-        print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} claude")
-    else:
-        print(f"start Claude Code with: ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=local claude --model {model_id}")
+    print(f"start Claude Code with: {start_line(settings, url, model_id)}")
     if model_id.endswith("/" + EMBEDDED_NAME):
         print(
             "NOTE: no model is configured; a tiny DEMONSTRATION model answers. It calls tools and can do little else.\n"
@@ -210,10 +211,9 @@ def _recording_line(settings: Settings) -> str:
     return f"recording to {settings.record_dir} (--no-record turns it off)"
 
 
-def _recorder(settings: Settings, serving: Serving) -> Recorder | None:
+def _recorder(settings: Settings, serving: Serving, state_folder: Path) -> Recorder:
     """Raises `SettingsError` where the folder cannot be used."""
-    if settings.record_dir is None:
-        return None
+    folder = settings.record_dir or state_folder / "traces"
     from anyclaude_lab.compose import secrets
     from anyclaude_lab.trace.redaction import Redaction
     from anyclaude_lab.trace.store import Recorder
@@ -222,12 +222,10 @@ def _recorder(settings: Settings, serving: Serving) -> Recorder | None:
     known = tuple(secret.reveal() for secret in held if len(secret.reveal()) >= 8)
     redaction = Redaction(os.urandom(16), known, str(Path.home()))
     try:
-        return Recorder(
-            settings.record_dir, redaction, on_drop=serving.metrics.trace_dropped.inc, on_trouble=serving.log.note
-        )
+        return Recorder(folder, redaction, on_drop=serving.metrics.trace_dropped.inc, on_trouble=serving.log.note)
     except OSError as error:
         raise SettingsError(
-            f"Sessions cannot be recorded in {settings.record_dir} ({error.strerror or error}): "
+            f"Sessions cannot be recorded in {folder} ({error.strerror or error}): "
             "name another folder with --record DIR, or turn it off with --no-record."
         ) from None
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from anyclaude_lab.backends.breaker import Breaker, State
 from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.proxy.client_stream import STREAM_HEADERS
+from anyclaude_lab.proxy.dashboard import live_html
 from anyclaude_lab.proxy.serving import Serving
 
 LIVE_IDLE_S = 10.0
@@ -57,9 +58,19 @@ async def breaker_metrics(http: web.Request, serving: Serving) -> web.Response:
 
 
 async def live(http: web.Request, serving: Serving) -> web.StreamResponse:
-    """Server-sent events: finished requests first, then what happens."""
+    """Server-sent events: the requests that are over and those that run first, then what happens.
+
+    One JSON object each; `?format=html` has the pieces of the dashboard.
+    """
+    form = http.query.get("format", "json")
+    if form not in ("json", "html"):
+        raise InvalidRequest(f"format={form} is not known; json and html are.")
+    if form == "html":
+        return await live_html(http, serving)
     response = web.StreamResponse(headers=STREAM_HEADERS)
     await response.prepare(http)
-    async for item in serving.live.listen(LIVE_IDLE_S):
-        await response.write(b": idle\n\n" if item is None else b"data: " + orjson.dumps(item) + b"\n\n")
+    with serving.live.listening() as listener:
+        while (items := await listener.news(LIVE_IDLE_S)) is not None:
+            told = b"".join(b"data: " + orjson.dumps(item) + b"\n\n" for item in items)
+            await response.write(told or b": idle\n\n")
     return response

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from anyclaude_lab.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-DUMMY_TOKEN = "anyclaude"  # noqa: S105  any text is enough for "logged in"; it is never checked
+DUMMY_TOKEN = "local"  # noqa: S105  any text is enough for "logged in"; it is never checked
 
 # Credentials, and headers that may hold one, of the user's own account or gateway.
 CREDENTIALS = (
@@ -90,6 +90,13 @@ def client_model_id(model: str | None) -> str:
         name = name.rsplit("/", 1)[-1]
     name = re.sub(r"[^a-z0-9._:/@+-]+", "-", name.lower()).strip("-/")
     return MODEL_PREFIX + (name or "default")
+
+
+def start_line(settings: Settings, base_url: str, model_id: str, token: str = DUMMY_TOKEN) -> str:
+    """The one line that starts Claude Code behind a proxy that runs. `token`: what that proxy lets in."""
+    if not settings.translating:
+        return f"ANTHROPIC_BASE_URL={base_url} claude"
+    return f"ANTHROPIC_BASE_URL={base_url} ANTHROPIC_AUTH_TOKEN={token} claude --model {model_id}"
 
 
 def declared_window_tokens(window_tokens: int, output_cap_tokens: int) -> int:

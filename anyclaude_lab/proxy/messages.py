@@ -77,7 +77,7 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
         if reader.leave():
             await asyncio.shield(serving.joins.release(reader.answer, hold=False))
         raise
-    serving.live.publish("started", id=ask.request_id, lane=ask.lane[:12], model=ask.request.model)
+    serving.started(exchange, call, ask.hints)
     status = 200
     try:
         if ask.request.stream:
@@ -134,10 +134,7 @@ async def _stream(
                 raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
             await stream.write(events)
             serving.log.events(ask.request_id, events)
-            if exchange.progress and not events:
-                serving.live.publish(
-                    "prefill", id=ask.request_id, done=exchange.progress[0], total=exchange.progress[1]
-                )
+            serving.live.reached(ask.request_id, exchange.progress, answering=exchange.first_content_s is not None)
         return await stream.end(exchange.ending)
     except AnyclaudeError as failure:
         if not stream.committed:

@@ -21,107 +21,73 @@ class Metrics:
     """One registry per proxy, so that several can live in one process (tests, notebooks)."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self.started = time.time()
-        self.requests = Counter("anyclaude_requests", "Requests answered", ["endpoint", "status"], registry=registry)
-        self.duration_s = Histogram(
-            "anyclaude_request_duration_seconds",
-            "Request to last byte",
-            ["endpoint"],
-            buckets=SECONDS,
-            registry=registry,
+        self._requests()
+        self._prompts()
+        self._streams()
+        self._breaker()
+        self.cpu_s = self._gauge("process_cpu_seconds_total", "CPU time of this process")
+        self.memory_bytes = self._gauge("process_memory_bytes", "Resident memory of this process")
+        for unknown in (self.cache_hit_rate, self.breaker_state, self.breaker_latency_s):
+            unknown.set(NAN)
+
+    def _requests(self) -> None:
+        self.requests = self._counter("requests", "Requests answered", "endpoint", "status")
+        self.active = self._gauge("active_requests", "Requests of clients being answered now, without pages like this")
+        self.duration_s = self._histogram("request_duration_seconds", "Request to last byte", "endpoint")
+        self.ttft_s = self._histogram(
+            "time_to_first_token_seconds", "Request to the first generated content of any kind"
         )
-        self.ttft_s = Histogram(
-            "anyclaude_time_to_first_token_seconds",
-            "Request to the first generated content of any kind",
-            buckets=SECONDS,
-            registry=registry,
+        self.disconnects = self._counter("client_disconnects", "Clients that left before the end")
+        self.web_searches = self._counter("web_searches", "Web searches answered, by outcome", "outcome")
+        self.trace_dropped = self._counter("trace_dropped", "Exchanges that could not be recorded")
+
+    def _prompts(self) -> None:
+        self._prompt_seen = self._cached_seen = 0
+        self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens, as reported")
+        self.cached_tokens = self._counter("cached_prompt_tokens", "Prompt tokens read from a cache, as reported")
+        self.output_tokens = self._counter("output_tokens", "Generated tokens, as reported")
+        self.cache_hits = self._counter("cache_hits", "Replies that reported prompt tokens read from a cache")
+        self.cache_misses = self._counter("cache_misses", "Replies that reported that nothing came from a cache")
+        self.cache_hit_rate = self._gauge(
+            "cache_hit_rate", "Share of reported prompt tokens that came from a cache (0-1)"
         )
-        self.active = Gauge(
-            "anyclaude_active_requests",
-            "Requests of clients being answered now, without pages like this one",
-            registry=registry,
+        self.saved_characters = self._counter(
+            "prompt_characters_removed", "Characters a transform took out of prompts", "transform"
         )
-        self.prompt_tokens = Counter("anyclaude_prompt_tokens", "Prompt tokens, as reported", registry=registry)
-        self.cached_tokens = Counter(
-            "anyclaude_cached_prompt_tokens",
-            "Prompt tokens read from the backend's cache, as reported",
-            registry=registry,
+
+    def _streams(self) -> None:
+        self.endings = self._counter("stream_endings", "How streams ended", "ending")
+        self.pings = self._counter("pings", "Keep-alive pings sent")
+        self.grammar_violations = self._counter(
+            "sse_grammar_violations", "Events out of legal order, made (translated) or seen (relayed)", "origin"
         )
-        self.output_tokens = Counter("anyclaude_output_tokens", "Generated tokens, as reported", registry=registry)
-        self.cache_hits = Counter(
-            "anyclaude_cache_hits",
-            "Replies whose backend reported prompt tokens read from its cache",
-            registry=registry,
+        self.retry_grace = self._counter(
+            "retry_grace", "Unfinished prefills of clients that left: held, joined by the retry, cancelled", "outcome"
         )
-        self.cache_misses = Counter(
-            "anyclaude_cache_misses",
-            "Replies whose backend reported that nothing came from its cache",
-            registry=registry,
-        )
-        self.cache_hit_rate = Gauge(
-            "anyclaude_cache_hit_rate",
-            "Share of reported prompt tokens that came from the cache (0-1)",
-            registry=registry,
-        )
-        self.saved_characters = Counter(
-            "anyclaude_prompt_characters_removed",
-            "Characters a transform took out of prompts",
-            ["transform"],
-            registry=registry,
-        )
-        self.grammar_violations = Counter(
-            "anyclaude_sse_grammar_violations",
-            "Events out of legal order, made (translated) or seen (relayed)",
-            ["origin"],
-            registry=registry,
-        )
-        self.endings = Counter("anyclaude_stream_endings", "How streams ended", ["ending"], registry=registry)
-        self.pings = Counter("anyclaude_pings", "Keep-alive pings sent", registry=registry)
-        self.retry_grace = Counter(
-            "anyclaude_retry_grace",
-            "Unfinished prefills of clients that left: held, joined by the retry, cancelled",
-            ["outcome"],
-            registry=registry,
-        )
-        self.joins = Counter(
-            "anyclaude_joins",
-            "Requests that joined the same one still running, whose client had left (waiting) or not (answering)",
-            ["of"],
-            registry=registry,
-        )
-        self.disconnects = Counter(
-            "anyclaude_client_disconnects", "Clients that left before the end", registry=registry
-        )
-        self.web_searches = Counter(
-            "anyclaude_web_searches", "Web searches answered, by outcome", ["outcome"], registry=registry
-        )
-        self.trace_dropped = Counter(
-            "anyclaude_trace_dropped", "Exchanges that could not be recorded", registry=registry
-        )
-        self.breaker_state = Gauge(
-            "anyclaude_circuit_breaker_state", "0 closed, 1 open, 2 half-open", registry=registry
-        )
-        self.breaker_failures = Gauge(
-            "anyclaude_circuit_breaker_failures_total", "Requests the backend could not answer", registry=registry
-        )
-        self.breaker_successes = Gauge(
-            "anyclaude_circuit_breaker_successes_total", "Requests the backend answered", registry=registry
-        )
-        self.breaker_latency_s = Gauge(
-            "anyclaude_circuit_breaker_latency_seconds", "Mean time to response headers", registry=registry
-        )
-        self.cpu_s = Gauge("anyclaude_process_cpu_seconds_total", "CPU time of this process", registry=registry)
-        self.memory_bytes = Gauge(
-            "anyclaude_process_memory_bytes", "Resident memory of this process", registry=registry
+        self.joins = self._counter(
+            "joins", "Requests that joined the same one, whose client had left (waiting) or not (answering)", "of"
         )
         for origin in ("translated", "relayed"):
             self.grammar_violations.labels(origin)  # a series that reads 0, not one that is missing
         for of in ("waiting", "answering"):
             self.joins.labels(of)
-        for unknown in (self.cache_hit_rate, self.breaker_state, self.breaker_latency_s):
-            unknown.set(NAN)
-        self._prompt_seen = self._cached_seen = 0
+
+    def _breaker(self) -> None:
+        self.breaker_state = self._gauge("circuit_breaker_state", "0 closed, 1 open, 2 half-open")
+        self.breaker_failures = self._gauge("circuit_breaker_failures_total", "Requests the backend could not answer")
+        self.breaker_successes = self._gauge("circuit_breaker_successes_total", "Requests the backend answered")
+        self.breaker_latency_s = self._gauge("circuit_breaker_latency_seconds", "Mean time to response headers")
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        return Counter(f"anyclaude_{name}", help, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help: str) -> Gauge:
+        return Gauge(f"anyclaude_{name}", help, registry=self.registry)
+
+    def _histogram(self, name: str, help: str, *labels: str) -> Histogram:
+        return Histogram(f"anyclaude_{name}", help, labels, buckets=SECONDS, registry=self.registry)
 
     def usage(self, usage: Usage) -> None:
         """Feed one reply's reported token counts; what was not reported is not counted."""

@@ -65,6 +65,8 @@ async def relay(http: web.Request, serving: Serving) -> web.StreamResponse:
         await exchange.open()
     except AnyclaudeError as failure:
         return serving.refused(request_id, failure)
+    if request is not NOT_MESSAGES:
+        serving.started(exchange, call, hints)
     return await _copy(http, serving, exchange, hints, recording if request is not NOT_MESSAGES else None)
 
 
@@ -116,6 +118,7 @@ def _see(serving: Serving, exchange: Exchange, witness: StreamGrammar, events: l
             serving.metrics.grammar_violations.labels("relayed").inc()
             serving.log.violation(exchange.call.request_id, complaint)
     exchange.witness(events)
+    serving.live.reached(exchange.call.request_id, None, answering=exchange.first_content_s is not None)
     serving.log.events(exchange.call.request_id, events)
 
 

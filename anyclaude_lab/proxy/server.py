@@ -8,12 +8,12 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from importlib import resources
 
 from aiohttp import web
 
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, NotFound, SettingsError, Unauthenticated, WrongMethod
 from anyclaude_lab.proxy.admin import breaker_metrics, live, metrics, ready
+from anyclaude_lab.proxy.dashboard import asset, page, recording
 from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.messages import messages
 from anyclaude_lab.proxy.relay import keep_as_sent, relay
@@ -84,7 +84,10 @@ class Server:
         get("/v1/metrics", bound(metrics))
         get("/v1/circuit-breaker/metrics", bound(breaker_metrics))
         get("/v1/live", bound(live), allow_head=False)
-        add("GET", "/", _dashboard, name="dashboard")
+        get("/v1/recording", bound(recording))
+        add("POST", "/v1/recording", bound(recording))
+        add("GET", "/", page)
+        get("/dashboard/{name}", asset)
         if serving.variant.backend.translating:
             add("HEAD", "/", _head)
             add("HEAD", "/api/hello", _head)
@@ -180,7 +183,15 @@ def _cut_off(http: web.Request) -> web.StreamResponse | None:
     return begun
 
 
-OUR_PAGES = ("/", "/health/live", "/health/ready", "/v1/metrics", "/v1/circuit-breaker/metrics", "/v1/live")
+OUR_PAGES = (
+    "/",
+    "/health/live",
+    "/health/ready",
+    "/v1/metrics",
+    "/v1/circuit-breaker/metrics",
+    "/v1/live",
+    "/v1/recording",
+)
 ENDPOINTS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/models", *OUR_PAGES)
 
 
@@ -203,18 +214,6 @@ async def _unknown(http: web.Request) -> web.Response:
     if allowed := ", ".join(sorted({route.method for resource in here for route in resource})):
         raise WrongMethod(f"{http.path} is asked with {allowed}, not with {http.method}.", allowed)
     raise NotFound(f"There is no {http.method} {http.path} here; the Messages API is at POST /v1/messages.")
-
-
-async def _dashboard(http: web.Request) -> web.Response:
-    page = resources.files("anyclaude_lab.proxy").joinpath("pages/dashboard.html").read_text("utf-8")
-    return web.Response(
-        text=page,
-        content_type="text/html",
-        headers={
-            "content-security-policy": "default-src 'self' 'unsafe-inline'; img-src data:",
-            "x-content-type-options": "nosniff",
-        },
-    )
 
 
 def _bind(host: str, port: int | None) -> socket.socket:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from anyclaude_lab.backends.base import Call
 from anyclaude_lab.backends.breaker import Breaker
 from anyclaude_lab.backends.search import SearchService
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, RequestTooLarge
 from anyclaude_lab.exchange import Exchange, Variant
+from anyclaude_lab.prompt.pipeline import reported
+from anyclaude_lab.prompt.sections import measured
 from anyclaude_lab.proxy.door import Door
 from anyclaude_lab.proxy.live import LiveFeed
 from anyclaude_lab.proxy.log import Log
@@ -50,6 +53,7 @@ class Serving:
     models: Sequence[str] = ()  # ids offered by /v1/models
     search: Sequence[SearchService] = ()  # asked in this order
     recorder: Recorder | None = None  # None: sessions are not recorded
+    begin_recording: Callable[[], Recorder] | None = None  # how recording is switched on; None: it cannot be
 
     def __post_init__(self) -> None:
         self.joins = RetryJoin(self.settings.retry_grace_s, self.metrics)
@@ -62,6 +66,10 @@ class Serving:
         from anyclaude_lab.trace.record import Recording
 
         return Recording()
+
+    def started(self, exchange: Exchange, call: Call, hints: ClientHints) -> None:
+        """Tell the live feed that a request is on its way."""
+        self.live.publish("started", **asked_facts(exchange, call, hints))
 
     def finished(
         self,
@@ -77,6 +85,8 @@ class Serving:
         if last:
             self._count(exchange)
         facts = exchange_facts(exchange, hints, status)
+        if exchange.usage.prompt_tokens is not None:
+            facts["prefix_change"] = self.live.prefix_change(exchange.call.lane, exchange.sent)
         if facts["error"]:
             facts["error"] = self.log.clean(facts["error"])
         self.live.publish("finished", **facts)
@@ -88,9 +98,8 @@ class Serving:
         self.metrics.usage(exchange.usage)
         if exchange.first_content_s is not None:
             self.metrics.ttft_s.observe(exchange.first_content_s)
-        for step in exchange.steps:
-            if step.chars_after < step.chars_before:
-                self.metrics.saved_characters.labels(step.name).inc(step.chars_before - step.chars_after)
+        for name, characters in removed_characters(exchange).items():
+            self.metrics.saved_characters.labels(name).inc(characters)
 
     def refused(self, request_id: str, failure: AnyclaudeError, *, told: bool = False) -> web.Response:
         """The answer to a request that failed; `told` where `finished` has accounted for it already."""
@@ -111,31 +120,49 @@ class Serving:
 def exchange_facts(exchange: Exchange, hints: ClientHints, status: int) -> JsonObject:
     """One finished exchange as the live feed and the log tell it. Unknown is None."""
     seconds = {
+        "queue_s": exchange.prefill_began_s,
         "headers_s": exchange.headers_s,
         "ttft_s": exchange.first_content_s,
         "total_s": exchange.finished_s,
     }
     return {
-        "id": exchange.call.request_id,
-        "at": time.time(),
-        "lane": exchange.call.lane[:12],
-        "session": (hints.session_id or "")[:8] or None,
-        "class": hints.request_class,
-        "path": exchange.call.path_qs.partition("?")[0],
-        "model": exchange.call.original.model,
+        **asked_facts(exchange, exchange.call, hints),
         "backend": exchange.reply.backend if exchange.reply else exchange.variant.backend.name,
         "status": status,
         "ending": exchange.ending.value,
         "stop_reason": exchange.stop_reason,
         "tools": exchange.tool_names,
         "prompt_tokens": exchange.usage.prompt_tokens,
-        "estimated_prompt_tokens": exchange.count.tokens if exchange.count else None,
         "cached_tokens": exchange.usage.cached_tokens,
         "output_tokens": exchange.usage.output_tokens,
+        "removed_characters": removed_characters(exchange),
+        "sent_characters": measured(exchange.sent, len).total if exchange.steps else None,
         "error": exchange.failure.message if exchange.failure else None,
         "hint": exchange.failure.hint if exchange.failure else None,
         **{k: None if v is None else round(v, 4) for k, v in seconds.items()},
     }
+
+
+def asked_facts(exchange: Exchange, call: Call, hints: ClientHints) -> JsonObject:
+    """What is known of a request before its answer."""
+    session, _, agent = call.lane.partition("/")
+    return {
+        "id": call.request_id,
+        "at": time.time(),
+        "lane": f"{session[:8]}/{agent[:8]}",
+        "session": (hints.session_id or "")[:8] or None,
+        "class": hints.request_class or ("auxiliary" if call.background else None),
+        "agent": hints.agent_type,
+        "path": call.path_qs.partition("?")[0],
+        "model": call.original.model,
+        "estimated_prompt_tokens": exchange.count.tokens if exchange.count else None,
+    }
+
+
+def removed_characters(exchange: Exchange) -> dict[str, int]:
+    """What each transform took out of the prompt; those that took nothing are left out."""
+    sizes = {step.name: step.before.total - step.after.total for step in reported(exchange.steps)}
+    return {name: size for name, size in sizes.items() if size > 0}
 
 
 def new_request_id() -> str:

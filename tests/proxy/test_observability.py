@@ -420,20 +420,21 @@ async def test_the_feed_begins_with_what_is_over_and_goes_on_with_news(start: St
 
 async def test_a_listener_that_does_not_keep_up_loses_the_oldest_news() -> None:
     feed = LiveFeed()
-    news = feed.listen(idle_s=5)
     feed.publish("finished", number=-1)
-    assert (await anext(news) or {})["number"] == -1
-    for number in range(PENDING + 7):
-        feed.publish("prefill", number=number)
-    assert (await anext(news) or {})["number"] == 7
-    feed.close()
-    *_, last = [item async for item in news]
-    assert (last or {})["number"] == PENDING + 6
+    with feed.listening() as listener:
+        assert [item["number"] for item in await listener.news(idle_s=5) or []] == [-1]
+        for number in range(PENDING + 7):
+            feed.publish("prefill", number=number)
+        feed.close()
+        news = await listener.news(idle_s=5) or []
+        assert (news[0]["number"], news[-1]["number"], listener.lost) == (7, PENDING + 6, 7)
+        assert await listener.news(idle_s=5) is None
     assert feed.listeners == 0
 
 
 async def test_silence_is_filled_so_that_a_lost_listener_is_noticed() -> None:
-    assert await anext(LiveFeed().listen(idle_s=0.01)) is None
+    with LiveFeed().listening() as listener:
+        assert await listener.news(idle_s=0.01) == []
 
 
 async def test_a_defect_of_ours_is_one_sentence_and_a_trace(start: StartProxy, monkeypatch: pytest.MonkeyPatch) -> None:
