@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 
@@ -100,7 +100,7 @@ class OpenAIBackend:
         server = await self._known()
         model = server.model_for(call)
         body, notes = self._body(server, model, request, call.original)
-        incoming = await self._post(body, call)
+        incoming = await self._post(body, call, server.profile)
         try:
             await self._refuse_failure(incoming, server.profile, call)
         except NotFound:
@@ -228,9 +228,11 @@ class OpenAIBackend:
 
     # -- the request ---------------------------------------------------------------------------------------------
 
-    async def _post(self, body: JsonObject, call: Call) -> Incoming:
+    async def _post(self, body: JsonObject, call: Call, profile: ServerProfile) -> Incoming:
         # quirk(mlx-lm): the path must match exactly (no query), and a body without Content-Length is refused.
         headers = [("Content-Type", "application/json"), ("Accept", "text/event-stream"), *self._headers]
+        if profile.hears_lanes:
+            headers += [("X-Anyclaude-Lane", quote(call.lane)), ("X-Anyclaude-Side", "1" if call.background else "0")]
         path = self._api + "/chat/completions"
         computed = call.prompt_tokens if call.prompt_tokens_uncached is None else call.prompt_tokens_uncached
         try:

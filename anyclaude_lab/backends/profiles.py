@@ -124,6 +124,7 @@ class ServerProfile:
     window_is_fixed: bool = False  # not asked again while the server answers
     one_model: bool = False  # asking for another model drops the loaded one and its cache
     loses_prefill_on_abort: bool = False
+    hears_lanes: bool = False  # told which conversation a request belongs to, and whether it stands beside one
 
     @property
     def label(self) -> str:
@@ -169,6 +170,36 @@ MLX_LM = ServerProfile(
     window=_mlx_lm_window,
     one_model=True,
     loses_prefill_on_abort=True,
+)
+
+
+# -- our own engine -------------------------------------------------------------------------------------------------
+
+
+def _is_engine(facts: Facts) -> bool:
+    return facts["/health"].json().get("server") == "anyclaude-engine"
+
+
+async def _engine_model(ask: Ask, wanted: str | None) -> Model | None:
+    return await _first_model(ask, None)  # it has one model and reads no names
+
+
+async def _engine_count(ask: Ask, body: JsonObject) -> int | None:
+    return tokens_of(await ask.post("/tokenize", body, timeout_s=COUNT_TIMEOUT_S), "count")
+
+
+ENGINE = ServerProfile(
+    "anyclaude",
+    openai_dialect.ENGINE,
+    port=8080,
+    start_hint="start it with: python -m anyclaude_lab.engine --model MODEL",
+    tells=("/health",),
+    recognises=_is_engine,
+    health="/health",
+    pick_model=_engine_model,
+    count=_engine_count,
+    one_model=True,
+    hears_lanes=True,
 )
 
 
@@ -326,7 +357,7 @@ OPENROUTER = ServerProfile(
     window_is_fixed=True,  # the list that tells it is long
 )
 
-LOCAL_SERVERS = (OLLAMA, LM_STUDIO, LLAMA_CPP, VLLM, MLX_LM)
+LOCAL_SERVERS = (ENGINE, OLLAMA, LM_STUDIO, LLAMA_CPP, VLLM, MLX_LM)
 PROFILES: dict[str, ServerProfile] = {p.kind: p for p in (*LOCAL_SERVERS, OPENROUTER, GENERIC)}
 
 

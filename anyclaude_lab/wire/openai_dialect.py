@@ -54,6 +54,15 @@ class Dialect:
     status_is_404: bool = False  # every failure is answered with 404
 
 
+ENGINE = Dialect(
+    "anyclaude",
+    "the engine",
+    parallel_tool_calls=False,
+    response_format=False,
+    thinking="template",
+    effort="template",
+)
+
 MLX_LM = Dialect(
     "mlx-lm",
     "mlx-lm",
@@ -117,7 +126,8 @@ OPENROUTER = Dialect(
 
 GENERIC = Dialect("generic", "the server", call_content=None, top_k=False, max_stops=4)
 
-DIALECTS: dict[str, Dialect] = {d.name: d for d in (MLX_LM, LLAMA_CPP, OLLAMA, LM_STUDIO, VLLM, OPENROUTER, GENERIC)}
+_ALL = (ENGINE, MLX_LM, LLAMA_CPP, OLLAMA, LM_STUDIO, VLLM, OPENROUTER, GENERIC)
+DIALECTS: dict[str, Dialect] = {d.name: d for d in _ALL}
 
 _MISTRAL = ("mistral", "mixtral", "ministral", "devstral", "codestral", "magistral", "pixtral", "voxtral")
 _SEES_IMAGES = re.compile(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -40,8 +41,8 @@ from tests.standins.script import CleanEnd, Cut, Policy, Refusal, StreamError, T
 KIND_OF = {"openai": "generic"}  # the stand-in's name of a server, where it differs from ours
 SERVERS = sorted(MANNERS)
 LOCAL = [p.kind for p in LOCAL_SERVERS]
-WINDOWS = {"llama.cpp": 8192, "ollama": 4096, "lmstudio": 4096, "vllm": 8192}
-COUNTING = ["llama.cpp", "vllm"]
+WINDOWS = {"anyclaude": 8192, "llama.cpp": 8192, "ollama": 4096, "lmstudio": 4096, "vllm": 8192}
+COUNTING = ["anyclaude", "llama.cpp", "vllm"]
 
 
 def kind_of(server: str) -> str:
@@ -135,6 +136,16 @@ async def test_what_the_server_is_sent(server: str) -> None:
         assert seen.header("content-length") == str(len(seen.body))
         assert (seen.path, seen.query) == ("/v1/chat/completions", "")
         assert not any(name.lower().startswith(("x-claude", "anthropic-", "x-stainless")) for name, _ in seen.headers)
+
+
+async def test_our_engine_is_told_the_conversation_and_whether_a_call_stands_beside_it() -> None:
+    async with serving("anyclaude", [reply("ok"), reply("ok")]) as (standin, backend):
+        request = make_request()
+        for background in (False, True):
+            await read_events(await backend.send(request, replace(make_call(request), background=background)))
+        headers = [(seen.header("x-anyclaude-lane"), seen.header("x-anyclaude-side")) for seen in standin.chats]
+        lane = make_call(request).lane
+        assert headers == [(lane, "0"), (lane, "1")]
 
 
 @pytest.mark.parametrize("server", LOCAL)
@@ -638,7 +649,7 @@ def test_addresses(given: str, root: str, api: str) -> None:
 
 
 def test_an_unknown_kind_of_server_names_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"'tgi' is no known kind of server; known are ollama, lmstudio"):
+    with pytest.raises(SettingsError, match=r"'tgi' is no known kind of server; known are anyclaude, ollama"):
         OpenAIBackend("x", "http://127.0.0.1:1", server="tgi")
 
 

@@ -252,6 +252,36 @@ class MlxLm(Profile):
             yield self.whole_call(request, part, index)
 
 
+class Anyclaude(Profile):
+    """The project's own engine. Source: anyclaude_lab/engine/serve/http.py."""
+
+    name = "anyclaude"
+    reasoning_field = "reasoning_content"
+    default_model = "Qwen3-8B-4bit"
+    window_tokens = 8192
+
+    async def other(self, exchange: Exchange, responder: Responder, count: int) -> bool:
+        route = (exchange.method, exchange.path)
+        if route == ("GET", "/health"):
+            await responder.full(200, {"status": "ok", "server": "anyclaude-engine"})
+        elif route == ("POST", "/tokenize"):
+            await responder.full(200, {"count": count})
+        else:
+            return await super().other(exchange, responder, count)
+        return True
+
+    def model_entry(self) -> JsonObject:
+        return {**super().model_entry(), "owned_by": "anyclaude-engine", "context_length": self.window_tokens}
+
+    def opening(self, request: Request) -> Iterator[Frame]:
+        yield from super().opening(request)
+        for done in (request.usage.cached, request.usage.prompt):
+            yield Frame(f": keepalive {done}/{request.usage.prompt}\n\n".encode(), "start")
+
+    def call(self, request: Request, part: ToolCall, index: int) -> Iterator[Frame]:
+        yield self.whole_call(request, part, index)
+
+
 class LlamaCpp(Profile):
     """llama-server. Source: ggml-org/llama.cpp tools/server/README.md."""
 
@@ -529,7 +559,7 @@ class OpenRouter(Profile):
 
 
 PROFILES: dict[str, type[Profile]] = {
-    profile.name: profile for profile in (Profile, MlxLm, LlamaCpp, Ollama, LmStudio, Vllm, OpenRouter)
+    profile.name: profile for profile in (Profile, Anyclaude, MlxLm, LlamaCpp, Ollama, LmStudio, Vllm, OpenRouter)
 }
 
 

@@ -542,4 +542,4 @@ async def test_a_tap_passes_a_disconnect_on() -> None:
 
 
 def test_every_profile_has_a_name_of_its_own() -> None:
-    assert PROFILES["mlx-lm"] is MlxLm and len(PROFILES) == 7
+    assert PROFILES["mlx-lm"] is MlxLm and len(PROFILES) == 8

@@ -91,7 +91,8 @@ async def events(response: ClientResponse) -> tuple[list[dict[str, Any]], list[s
 
 
 async def test_a_stream_tells_progress_text_end_and_usage(client: Client) -> None:
-    body = {"messages": LONG, "max_tokens": 8, "stream": True, "stream_options": {"include_usage": True}}
+    body: dict[str, Any] = {"messages": LONG, "max_tokens": 8, "stream": True}
+    body["stream_options"] = {"include_usage": True}
     async with client.post(**body) as response:
         assert response.content_type == "text/event-stream"
         chunks, comments, done = await events(response)
