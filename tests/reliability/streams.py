@@ -12,7 +12,7 @@ import httpx
 from hypothesis import strategies as st
 
 from tests.standins import grammar
-from tests.standins.faulty import Framing, Play
+from tests.standins.faulty import End, Framing, Play
 from tests.standins.profiles import PROFILES, Request, Usage
 from tests.standins.script import Part, Reply, Text, Thinking, ToolCall
 
@@ -49,7 +49,7 @@ GARBAGE = (
     b"data: " + b"[" * 3000 + b"\n\n",
 )
 
-words = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+words = st.text(max_size=30)
 calls = st.builds(ToolCall, st.sampled_from(("Read", "Bash", "Unknown")), st.fixed_dictionaries({"path": words}))
 parts = st.one_of(words.map(Text), words.map(Thinking), calls)
 
@@ -97,7 +97,7 @@ def pieces(draw: st.DrawFn, data: bytes) -> tuple[bytes | float, ...]:
     return tuple(found)
 
 
-ENDS = st.sampled_from(("close", "close", "close", "reset", "stall"))
+ENDS: st.SearchStrategy[End] = st.sampled_from(("close", "close", "close", "reset", "stall"))
 FRAMINGS: st.SearchStrategy[Framing] = st.sampled_from(("chunked", "length", "none"))
 
 

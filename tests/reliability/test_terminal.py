@@ -141,7 +141,7 @@ def test_a_real_servers_refusal_stays_one_however_it_is_cut(
     assert whole.status >= 400 and complaints(whole) == []
     for cut in {0, 1, len(body) // 2, max(len(body) - 1, 0)}:
         for end in ("close", "reset"):
-            play = Play((body[:cut],), status, framing="length", length_off=len(body) - cut, end=end)  # type: ignore[arg-type]  # a Literal in a loop
+            play = Play((body[:cut],), status, framing="length", length_off=len(body) - cut, end=end)
             seen = stack.see(play)
             assert seen.status >= 400 and complaints(seen) == []
 
@@ -152,7 +152,7 @@ def test_two_hundred_faults_at_once_leave_nothing_behind(stack: Stack) -> None:
     async def storm() -> int:
         before = len(asyncio.all_tasks())
         text = b'data: {"choices": [{"index": 0, "delta": {"content": "some text"}}]}\n\n' * 5
-        faults = [Play((text,), whole=False, end=end) for end in ("close", "reset", "stall")]  # type: ignore[arg-type]  # as above
+        faults = [Play((text,), whole=False, end=end) for end in ("close", "reset", "stall")]
         for fault in faults:
             stack.backend.play = fault
             seen = await asyncio.gather(*(ask(stack.http) for _ in range(70)))
