@@ -17,6 +17,7 @@ from tests.prompt.live import RECORDED, Recording
 from tests.prompt.shapes import SHAPES, Shape
 
 Recorded = Callable[[str], Recording]
+pytestmark = pytest.mark.e2e  # they drive the real client
 releases = pytest.mark.parametrize("release", RECORDED)
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 
