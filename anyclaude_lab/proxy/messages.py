@@ -13,6 +13,7 @@ from aiohttp import web
 from anyclaude_lab.backends.base import Call
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, StreamCut
 from anyclaude_lab.exchange import Exchange, prepare
+from anyclaude_lab.prompt.loops import loop_at_end
 from anyclaude_lab.proxy.client_stream import ClientStream
 from anyclaude_lab.proxy.retry_join import twin_key
 from anyclaude_lab.proxy.serving import CLIENT_LEFT, Serving, new_request_id, read_body
@@ -60,6 +61,7 @@ async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
 async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamResponse:
     if (asked := search_request(ask.request)) is not None:
         return await answer_search(http, serving, ask.request, asked, ask.request_id)
+    _notice_loop(serving, ask)
     call = Call(
         request_id=ask.request_id,
         lane=ask.lane,
@@ -101,6 +103,16 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
         finally:
             if last:
                 await asyncio.shield(serving.joins.release(reader.answer, hold=status == CLIENT_LEFT))
+
+
+def _notice_loop(serving: Serving, ask: _Ask) -> None:
+    """Count a model that makes the same call with the same result over and over, and say so."""
+    loop = loop_at_end(ask.request)
+    if loop is not None:
+        serving.metrics.tool_loops.inc()
+        said = f"{ask.request_id[:8]} the call of {loop.name[:100]} was made {loop.times} times with the same result"
+        serving.log.note(said)
+        serving.live.publish("loop", id=ask.request_id, tool=loop.name[:100], times=loop.times)
 
 
 def _as_told(exchange: Exchange, ask: _Ask, call: Call) -> Exchange:

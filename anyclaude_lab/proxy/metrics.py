@@ -66,6 +66,9 @@ class Metrics:
         self.retry_grace = self._counter(
             "retry_grace", "Unfinished prefills of clients that left: held, joined by the retry, cancelled", "outcome"
         )
+        self.tool_loops = self._counter(
+            "tool_loops", "Requests of a model that made the same call with the same result three times or more"
+        )
         self.joins = self._counter(
             "joins", "Requests that joined the same one, whose client had left (waiting) or not (answering)", "of"
         )

@@ -94,6 +94,7 @@ async def test_every_series_is_fed_and_both_forms_say_the_same(start: StartProxy
     seen = numbers(text)
     stay_zero = {"anyclaude_active_requests", "anyclaude_circuit_breaker_state"}
     stay_zero |= {"anyclaude_sse_grammar_violations_total", "anyclaude_trace_dropped_total"}
+    stay_zero |= {"anyclaude_tool_loops_total"}
     assert {name for name, value in seen.items() if not value > 0} == stay_zero
     moving = {"anyclaude_process_cpu_seconds_total", "anyclaude_process_memory_bytes"}
     own = {n for n in seen if '"/v1/metrics"' in text and n.startswith(("anyclaude_requests", "anyclaude_request_dur"))}
