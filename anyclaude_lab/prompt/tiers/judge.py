@@ -164,11 +164,6 @@ class _Reading:
         before = self.session.index(True) if True in self.session else len(self.places)
         return max((at for at, kind in enumerate(self.signed[:before]) if kind and kind.goes < NEVER), default=-1)
 
-    def _last(self) -> int:
-        """The client's last own words before the session's: what has no sign of its own is the client's up to here."""
-        before = self.session.index(True) if True in self.session else len(self.places)
-        return max((at for at, kind in enumerate(self.signed[:before]) if kind and kind.goes < NEVER), default=-1)
-
     def _sections(self) -> dict[int, Kind]:
         """The client's sections by their headings: one that protects, or one that has words of its kind below it."""
         sections = {
