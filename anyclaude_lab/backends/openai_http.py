@@ -17,10 +17,11 @@ from anyclaude_lab.backends.http import Answer, Budgets, HttpLeg, Incoming
 from anyclaude_lab.backends.probe import identify, patience_s, split_base
 from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, MODELS, PROFILES, Ask, Model, ServerProfile
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailable, NotFound, SettingsError
+from anyclaude_lab.models.adapters import Adapter, adapter_named
 from anyclaude_lab.models.families import GENERIC as GENERIC_FAMILY
 from anyclaude_lab.models.families import family_of
 from anyclaude_lab.wire.events import JsonObject
-from anyclaude_lab.wire.openai_dialect import Dialect, for_model
+from anyclaude_lab.wire.openai_dialect import Dialect
 from anyclaude_lab.wire.openai_errors import read_error
 from anyclaude_lab.wire.openai_request import to_openai
 from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder, reply_context
@@ -50,7 +51,8 @@ class OpenAIBackend:
 
     `server` is the kind (a key of `profiles.PROFILES`); None finds it out on first use. `model` None is what the server
     has loaded, or lists first; the id that the client asked for is never sent, only echoed. `model_path` is the folder
-    or hub id of the loaded model where we know it: it tells the window and the template's quirks.
+    or hub id of the loaded model where we know it: it tells the window and the template's quirks. `adapter` names the
+    family it is talked to as: a key of `models.adapters.ADAPTERS`, or "auto" to go by the model's name.
     """
 
     translating = True
@@ -65,6 +67,7 @@ class OpenAIBackend:
         small_model: str | None = None,
         api_key: str | None = None,
         model_path: str | Path | None = None,
+        adapter: str = "none",
         budgets: Budgets | None = None,
         extra_headers: RawHeaders = (),
         extra_body: Mapping[str, Any] | None = None,
@@ -81,6 +84,7 @@ class OpenAIBackend:
         self._ask = Ask(self._leg, self._api, self._headers, patience_s(self._leg.url))
         self._wanted, self._wanted_small = _wanted(model), _wanted(small_model)
         self._model_path = str(model_path) if model_path else None
+        self._adapter_name = adapter
         self._extra_body = dict(extra_body or {})
         self._clock = clock
         self._server: Server | None = None
@@ -108,7 +112,7 @@ class OpenAIBackend:
             raise
         if call.background and self._wanted_small and server.profile.one_model:
             notes.append(f"{server.profile.label} holds one model at a time: the smaller one is not used")
-        family = family_of(model.name)
+        family, adapter = family_of(model.name), self._adapter(model)
         decoder = OpenAIStreamDecoder(
             reply_context(
                 call.original,
@@ -119,6 +123,8 @@ class OpenAIBackend:
                 # Of an unknown model only tokens that cannot be meant are taken out; "</s>" is HTML as well.
                 special_tokens=(*SPECIAL_TOKENS, *(family.special_tokens if family is not GENERIC_FAMILY else ())),
                 starts_in_reasoning=model.id in self._opens_in_reasoning,
+                shown=adapter.shown_tools(call.original),
+                reshapes=adapter.reshapes(call.original),
             ),
             self._dialect(server.profile, model),
         )
@@ -247,11 +253,15 @@ class OpenAIBackend:
 
     def _body(self, server: Server, model: Model, request: Request, original: Request) -> tuple[JsonObject, list[str]]:
         dialect = self._dialect(server.profile, model)
+        request = self._adapter(model).adapt(request)
         body, notes = to_openai(request, dialect, model=model.id, names=self._names(original, server.profile))
         return body | self._extra_body, notes
 
     def _dialect(self, profile: ServerProfile, model: Model) -> Dialect:
-        return for_model(profile.dialect, model.name)
+        return self._adapter(model).dialect(profile.dialect, model.name)
+
+    def _adapter(self, model: Model) -> Adapter:
+        return adapter_named(self._adapter_name, model.name)
 
     def _names(self, original: Request, profile: ServerProfile) -> ToolNames:
         return ToolNames.for_tools(original.offered_tools(), profile.dialect.name_chars)

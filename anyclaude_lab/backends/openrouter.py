@@ -27,6 +27,7 @@ class OpenRouterBackend(OpenAIBackend):
         allow_fallbacks: bool | None = None,
         site_url: str | None = None,
         app_title: str | None = None,
+        adapter: str = "none",
         budgets: Budgets | None = None,
     ) -> None:
         if not api_key:
@@ -45,6 +46,7 @@ class OpenRouterBackend(OpenAIBackend):
             model=model,
             small_model=small_model,
             api_key=api_key,
+            adapter=adapter,
             budgets=budgets,
             extra_headers=[(name, value) for name, value in named if value],
             extra_body={"provider": routing} if routing else None,

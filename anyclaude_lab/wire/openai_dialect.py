@@ -29,6 +29,7 @@ class Dialect:
 
     Most templates refuse a system message that is not the first (Qwen3.5 and later, Mistral, Gemma)."""
     alternating_roles: bool = False  # the template refuses two user or two assistant messages in a row
+    one_call_per_message: bool = False  # the template refuses an assistant message with several calls
     call_content: str | None = ""  # `content` of an assistant message that only calls tools
     call_ids: Literal["openai", "nine"] = "openai"  # "nine": exactly nine letters and digits
     images: bool = False  # the model sees images
@@ -46,8 +47,10 @@ class Dialect:
     top_k: bool = True
     max_stops: int | None = None
     response_format: bool = True  # json_schema is enforced
-    thinking: Literal["ignored", "template", "none_effort", "openrouter"] = "ignored"
+    thinking: Literal["ignored", "template", "none_effort", "openrouter", "words"] = "ignored"
+    """How thinking is switched off; "words": a last line of the system prompt (Qwen3)."""
     effort: Literal["ignored", "template", "field"] = "ignored"
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)  # where the server hands them on
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)  # fields sent with every request
 
     # replies
@@ -126,24 +129,51 @@ OPENROUTER = Dialect(
 
 GENERIC = Dialect("generic", "the server", call_content=None, top_k=False, max_stops=4)
 
-_ALL = (ENGINE, MLX_LM, LLAMA_CPP, OLLAMA, LM_STUDIO, VLLM, OPENROUTER, GENERIC)
-DIALECTS: dict[str, Dialect] = {d.name: d for d in _ALL}
+DIALECTS: dict[str, Dialect] = {
+    d.name: d for d in (ENGINE, MLX_LM, LLAMA_CPP, OLLAMA, LM_STUDIO, VLLM, OPENROUTER, GENERIC)
+}
 
-_MISTRAL = ("mistral", "mixtral", "ministral", "devstral", "codestral", "magistral", "pixtral", "voxtral")
 _SEES_IMAGES = re.compile(
     r"vl(?![a-z])|vision|llava|pixtral|minicpm-v|\d\.\dv\b|gemma-?[34]|llama-?4|mistral-small-?3|ministral-3|devstral-small-2"
     r"|kimi-k2\.5|gpt-4o|gpt-4\.1|gpt-5|google/gemini|anthropic/claude"
 )
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateQuirks:
+    """What the chat templates of a family refuse or change, by the names that tell the family."""
+
+    named: re.Pattern[str]
+    changes: Mapping[str, Any]
+
+
+TEMPLATES: dict[str, TemplateQuirks] = {
+    # quirk(Mistral templates): roles alternate, no user text straight after a tool result, ids of nine characters.
+    "mistral": TemplateQuirks(
+        re.compile("mistral|mixtral|ministral|devstral|codestral|magistral|pixtral|voxtral"),
+        {"alternating_roles": True, "call_ids": "nine"},
+    ),
+    "gemma": TemplateQuirks(re.compile("gemma"), {"alternating_roles": True}),
+    # quirk(Llama 3 templates): several calls in a message are refused, and today's date stands before everything else;
+    # a date that is handed in is the one they fall back on. Fine-tunes with templates of their own are left out.
+    "llama": TemplateQuirks(
+        re.compile(r"^(?!.*(?:hermes|deepseek|dolphin)).*llama[-_ ]?3"),
+        {"one_call_per_message": True, "template_kwargs": {"date_string": "26 Jul 2024"}},
+    ),
+}
+
+
 def for_model(dialect: Dialect, model: str) -> Dialect:
     """`dialect` with the quirks of this model's chat template, as far as its name tells them."""
     name = model.casefold()
-    if any(family in name for family in _MISTRAL):
-        # quirk(Mistral templates): roles alternate, no user text straight after a tool result, ids of nine characters.
-        dialect = replace(dialect, alternating_roles=True, call_ids="nine")
-    elif "gemma" in name:
-        dialect = replace(dialect, alternating_roles=True)
+    family = next((family for family, quirks in TEMPLATES.items() if quirks.named.search(name)), None)
+    if family is not None:
+        dialect = for_template(dialect, family)
     if _SEES_IMAGES.search(name):
         dialect = replace(dialect, images=True)
     return dialect
+
+
+def for_template(dialect: Dialect, family: str) -> Dialect:
+    """`dialect` with the quirks of a family's chat templates, a key of `TEMPLATES`."""
+    return replace(dialect, **TEMPLATES[family].changes)

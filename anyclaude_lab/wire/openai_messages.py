@@ -35,7 +35,8 @@ def chat_messages(request: Request, dialect: Dialect, names: ToolNames) -> list[
     for message in request.messages:
         history.add(message)
     history.settle()
-    return alternating(history.messages) if dialect.alternating_roles else history.messages
+    messages = one_call_each(history.messages, dialect) if dialect.one_call_per_message else history.messages
+    return alternating(messages) if dialect.alternating_roles else messages
 
 
 def reminder(text: str) -> str:
@@ -71,6 +72,22 @@ def alternating(messages: list[JsonObject]) -> list[JsonObject]:
             result[-1] = last | {"content": last["content"] + PARAGRAPH + _only_text(message["content"])}
         else:
             result.append(message)
+    return result
+
+
+def one_call_each(messages: list[JsonObject], dialect: Dialect) -> list[JsonObject]:
+    """For templates that take one call in a message: calls made at once follow each other, each with its result."""
+    result: list[JsonObject] = []
+    waiting: dict[str, JsonObject] = {}  # the messages of further calls, by the id that their results carry
+    for message in messages:
+        if message["role"] == "tool" and message["tool_call_id"] in waiting:
+            result.append(waiting.pop(message["tool_call_id"]))
+        calls = message.get("tool_calls") or []
+        if len(calls) > 1:
+            further = {"role": "assistant", "content": dialect.call_content}
+            waiting = {call["id"]: {**further, "tool_calls": [call]} for call in calls[1:]}
+            message = {**message, "tool_calls": calls[:1]}
+        result.append(message)
     return result
 
 

@@ -10,14 +10,21 @@ error, and the model mends it. In text it is no call, whatever it looks like; th
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
 
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_blocks import BlockWriter
 from anyclaude_lab.wire.openai_calls import Call, Calls, fits, repaired, structured_properties
+from anyclaude_lab.wire.openai_content import json_text
 from anyclaude_lab.wire.openai_text import SPECIAL_TOKENS, ReasoningSplitter, TokenFilter
 from anyclaude_lab.wire.tool_names import ToolNames
 from anyclaude_lab.wire.tool_text import CallPiece, OfferedTools, Piece, ToolTextParserFactory
+
+# The arguments that the model was asked for -> those the client offered the tool with.
+Reshape = Callable[[JsonObject], JsonObject]
 
 # Up to this size a call goes out whole. A stream that breaks inside a call then looks to the client as if it broke
 # before it: every release asks again, where older ones end the turn in silence if text came before half a call. A
@@ -32,6 +39,7 @@ class ReplyContext:
     `model` is the id the client asked for, echoed whatever answered; `offered` the schemas as the client sent them;
     `prompt_tokens` our estimate, shown until the backend reports. `starts_in_reasoning`: the chat template opens the
     reasoning block, so that the reply begins inside it (learned from `closed_unopened_reasoning` of an earlier reply).
+    `shown`: the schemas as the model knows them, where that is another form; `reshapes` brings calls back, by tool.
     """
 
     message_id: str
@@ -45,6 +53,8 @@ class ReplyContext:
     cache_was_asked: bool = False
     special_tokens: tuple[str, ...] = SPECIAL_TOKENS
     starts_in_reasoning: bool = False
+    shown: OfferedTools | None = None
+    reshapes: Mapping[str, Reshape] = field(default_factory=dict)
 
 
 class ReplyAssembler:
@@ -56,8 +66,9 @@ class ReplyAssembler:
         self.delivered: list[tuple[str, str]] = []  # name and arguments of the calls that the client has whole
         self._context = context
         self._filter = TokenFilter(context.special_tokens)
-        self._offered = {context.names.to_backend(name): schema for name, schema in context.offered.items()}
-        self._offered |= context.offered  # definitions that came later stand in the history with their full name
+        shown = context.shown or context.offered
+        self._offered = {context.names.to_backend(name): schema for name, schema in shown.items()}
+        self._offered |= shown  # definitions that came later stand in the history with their full name
         self._parser = context.parser(self._offered) if context.parser else None
         self._text_since_flush = False
         self._calls = Calls()
@@ -202,7 +213,7 @@ class ReplyAssembler:
             return False
         name = self._context.names.to_client(call.name)
         schema = self._context.offered.get(name, {})
-        if not call.opened and (not call.plain or structured_properties(schema)):
+        if not call.opened and (not call.plain or structured_properties(schema) or name in self._context.reshapes):
             return call.whole and self._send_repaired(call, name, schema)
         if not call.opened:
             self.blocks.start_tool(name)
@@ -216,10 +227,12 @@ class ReplyAssembler:
         return True
 
     def _send_repaired(self, call: Call, name: str, schema: JsonObject) -> bool:
-        """A call whose arguments may need mending is sent once it is whole."""
+        """A call whose arguments may need mending, or another form, is sent once it is whole."""
         arguments = repaired(call.arguments, schema)
         if arguments is None:
             return False
+        if reshape := self._context.reshapes.get(name):
+            arguments = json_text(reshape(orjson.loads(arguments)))
         self.blocks.start_tool(name)
         self.blocks.arguments("" if arguments == "{}" else arguments)
         self._deliver(name, arguments)

@@ -157,7 +157,9 @@ def _thinking(request: Request, dialect: Dialect, body: JsonObject) -> None:
     effort = _effort(request) if wanted else None
     template: JsonObject = {}
     if dialect.thinking == "template":
-        template["enable_thinking"] = wanted
+        template = {**dialect.template_kwargs, "enable_thinking": wanted}
+    elif dialect.thinking == "words" and not wanted:
+        body["messages"] = _told_not_to_think(body["messages"])
     elif dialect.thinking == "none_effort" and not wanted:
         body["reasoning_effort"] = "none"
     elif dialect.thinking == "openrouter":
@@ -169,6 +171,13 @@ def _thinking(request: Request, dialect: Dialect, body: JsonObject) -> None:
         body["reasoning_effort"] = effort
     if template:
         body["chat_template_kwargs"] = template
+
+
+def _told_not_to_think(messages: list[JsonObject]) -> list[JsonObject]:
+    """With Qwen3's switch at the end of the system prompt, where it stands in every request of a conversation."""
+    if not messages or messages[0]["role"] != "system":
+        return messages
+    return [{**messages[0], "content": f"{messages[0]['content']}\n\n/no_think"}, *messages[1:]]
 
 
 def _effort(request: Request) -> str | None:

@@ -11,6 +11,7 @@ always delivered, for it is worth more than a retry.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -21,13 +22,13 @@ from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, JsonObject, Usage, error, message_delta, message_start, message_stop
 from anyclaude_lab.wire.openai_dialect import Dialect
 from anyclaude_lab.wire.openai_errors import error_in
-from anyclaude_lab.wire.openai_reply import ReplyAssembler, ReplyContext
+from anyclaude_lab.wire.openai_reply import ReplyAssembler, ReplyContext, Reshape
 from anyclaude_lab.wire.openai_text import SPECIAL_TOKENS, ReasoningSplitter
 from anyclaude_lab.wire.openai_usage import progress_in, read_usage
 from anyclaude_lab.wire.request import Request
 from anyclaude_lab.wire.sse import SseItem, SseParser
 from anyclaude_lab.wire.tool_names import ToolNames
-from anyclaude_lab.wire.tool_text import ToolTextParserFactory
+from anyclaude_lab.wire.tool_text import OfferedTools, ToolTextParserFactory
 
 LOST_CALL = (
     "The model tried to call a tool, but the server could not read the call and dropped it. "
@@ -47,6 +48,8 @@ def reply_context(
     parser: ToolTextParserFactory | None = None,
     special_tokens: tuple[str, ...] = SPECIAL_TOKENS,
     starts_in_reasoning: bool = False,
+    shown: OfferedTools | None = None,
+    reshapes: Mapping[str, Reshape] | None = None,
 ) -> ReplyContext:
     """The context of the reply to `original`, the request before any transform."""
     thinking = original.body.get("thinking")
@@ -63,6 +66,8 @@ def reply_context(
         cache_was_asked=b'"cache_control"' in (original.raw or orjson.dumps(original.body)),
         special_tokens=special_tokens,
         starts_in_reasoning=starts_in_reasoning,
+        shown=shown,
+        reshapes=reshapes or {},
     )
 
 
