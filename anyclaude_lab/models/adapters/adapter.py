@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from anyclaude_lab.models.adapters.flatten import FlatSchema, flat_schema
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_dialect import Dialect, for_model, for_template
+from anyclaude_lab.wire.openai_reply import Reshape
 from anyclaude_lab.wire.openai_request import in_head
 from anyclaude_lab.wire.request import Request
-
-Reshape = Callable[[JsonObject], JsonObject]
 
 
 @dataclass(frozen=True, slots=True)
