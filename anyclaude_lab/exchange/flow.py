@@ -34,7 +34,16 @@ ODD_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # wha
 class Exchange:
     """One request on its way. Times are seconds since `started` (monotonic), None until they happened."""
 
-    def __init__(self, variant: Variant, call: Call, sent: Request, steps: Sequence[Step], count: Count | None) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        call: Call,
+        sent: Request,
+        steps: Sequence[Step],
+        count: Count | None,
+        lane: LaneState | None = None,
+    ) -> None:
+        self.lane = lane or LaneState()  # what its conversation had decided when it was sent
         self.variant, self.call, self.sent, self.steps, self.count = variant, call, sent, steps, count
         usage = Usage(prompt_tokens=count.tokens if count else None).as_anthropic()
         self.start = message_start(f"msg_{call.request_id}", call.original.model, usage | {"output_tokens": 1})
@@ -97,7 +106,7 @@ class Exchange:
             if self.ending is Ending.CUT and self.failure is None:
                 self.failure = StreamCut("The backend's stream ended before its end.")
             model = None if self.call.background else reply.model  # a helper request may have gone to another one
-            self.variant.counter.learn(self.sent, self.usage.prompt_tokens, model)
+            self.variant.counter.learn(self.count, self.usage.prompt_tokens, model)
             await reply.close()
         if events and events[0].type == "message_start":
             events = events[1:]
@@ -148,7 +157,8 @@ async def prepare(variant: Variant, call: Call) -> Exchange:
     elif lane.trims:
         variant.lanes.keep(call.lane, replace(lane, trims=False))  # it has compacted, and may do so again
     sent = _fit_output(sent, count, window, variant.output_cap_tokens)
-    return Exchange(variant, replace(call, prompt_tokens=count.tokens), sent, steps, count)
+    decided = variant.lanes.get(call.lane)
+    return Exchange(variant, replace(call, prompt_tokens=count.tokens), sent, steps, count, decided)
 
 
 async def _trimmed(variant: Variant, call: Call, sent: Request, count: Count, window: int) -> tuple[Request, Count]:

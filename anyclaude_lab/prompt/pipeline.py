@@ -87,15 +87,6 @@ class Step:
     def changed(self) -> bool:
         return self.after is not self.before
 
-    @property
-    def chars_before(self) -> int:
-        """Characters of all sections."""
-        return measured(self.before, len).total
-
-    @property
-    def chars_after(self) -> int:
-        return measured(self.after, len).total if self.changed else self.chars_before
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
