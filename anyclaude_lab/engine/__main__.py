@@ -10,12 +10,16 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from anyclaude_lab.engine.blas import find_openblas
 from anyclaude_lab.engine.mlx_server import require_mlx_lm
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
+
+if TYPE_CHECKING:
+    from anyclaude_lab.engine.serve.engine import Options
 
 MEMORY_SHARE = 0.25
 MB = 1_000_000
@@ -56,11 +60,25 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(2)
 
 
+def _options(given: argparse.Namespace) -> Options:
+    from anyclaude_lab.engine.serve.engine import Options
+
+    return Options(
+        model=given.model,
+        memory_bytes=given.memory_mb * MB if given.memory_mb else int(psutil.virtual_memory().total * MEMORY_SHARE),
+        window_tokens=given.window,
+        disk=given.disk,
+        disk_bytes=given.disk_mb * MB,
+        disk_bits=given.disk_bits,
+        warm=given.warm,
+    )
+
+
 async def _serve(options: argparse.Namespace) -> None:
     from aiohttp import web
 
+    from anyclaude_lab.engine.serve.engine import Engine
     from anyclaude_lab.engine.serve.http import Api
-    from anyclaude_lab.engine.serve.open import open_engine
 
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     failures: list[AnyclaudeError] = []
@@ -69,17 +87,7 @@ async def _serve(options: argparse.Namespace) -> None:
         failures.append(error)
         loop.call_soon_threadsafe(ended.set)
 
-    memory_bytes = options.memory_mb * MB if options.memory_mb else int(psutil.virtual_memory().total * MEMORY_SHARE)
-    engine = open_engine(
-        options.model,
-        window_tokens=options.window,
-        memory_bytes=memory_bytes,
-        disk=options.disk,
-        disk_bytes=options.disk_mb * MB,
-        disk_bits=options.disk_bits,
-        warm=options.warm,
-        on_failure=failed,
-    )
+    engine = Engine(_options(options), failed)
     runner = web.AppRunner(Api(engine).application(), handler_cancellation=True, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, options.host, options.port).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +23,40 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
 def mlx_lm_server(model: str | Path, *, port: int | None = None, startup_timeout_s: float = 120.0) -> ServerSpec:
-    """A server for the model in a folder, or for one with a hub id, which is downloaded on first use.
+    """A stock server for the model in a folder, or for one with a hub id, which is downloaded on first use.
 
     Raises SettingsError: mlx-lm is not installed, there is no such folder, something is missing in it.
     """
+    ground = ground_for(model)
+    return ServerSpec(
+        engine=ENGINE,
+        program="mlx_lm",
+        arguments=("server", "--model", ground.model, "--host", "127.0.0.1", "--port", PORT, "--log-level", "INFO"),
+        # quirk(mlx-lm): any other name but the very string of --model is loaded (or downloaded) in its place.
+        model_name="default_model",
+        # quirk(mlx-lm): /health and /v1/models answer while the model is still loading, a request waits for it.
+        ready_path="/v1/chat/completions",
+        ready_body={"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1},
+        environment=ground.environment,
+        identity=ground.identity,
+        port=port,
+        startup_timeout_s=startup_timeout_s,
+        remarks=ground.remarks,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What any server on mlx-lm needs for one model: see `ServerSpec`."""
+
+    model: str
+    environment: tuple[tuple[str, str], ...]
+    identity: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def ground_for(model: str | Path) -> Ground:
+    """Looks at what is installed and at the model's folder. Raises SettingsError, as `mlx_lm_server` does."""
     require_mlx_lm()
     folder = Path(model).expanduser()
     environment = []
@@ -39,21 +70,8 @@ def mlx_lm_server(model: str | Path, *, port: int | None = None, startup_timeout
     blas = find_openblas()
     if blas:
         environment.append(("LD_PRELOAD", str(blas)))
-    return ServerSpec(
-        engine=ENGINE,
-        program="mlx_lm",
-        arguments=("server", "--model", str(model), "--host", "127.0.0.1", "--port", PORT, "--log-level", "INFO"),
-        # quirk(mlx-lm): any other name but the very string of --model is loaded (or downloaded) in its place.
-        model_name="default_model",
-        # quirk(mlx-lm): /health and /v1/models answer while the model is still loading, a request waits for it.
-        ready_path="/v1/chat/completions",
-        ready_body={"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1},
-        environment=tuple(environment),
-        identity=tuple(identity),
-        port=port,
-        startup_timeout_s=startup_timeout_s,
-        remarks=(f"model {model}", f"BLAS: {blas or blas_words()}"),
-    )
+    remarks = (f"model {model}", f"BLAS: {blas or blas_words()}")
+    return Ground(str(model), tuple(environment), tuple(identity), remarks)
 
 
 def require_mlx_lm() -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from anyclaude_lab.engine.serve.engine import Engine, Ready
 from anyclaude_lab.engine.serve.job import Failure, Finish, Job, Progress, Text, Told
 from anyclaude_lab.engine.serve.metrics import metrics
-from anyclaude_lab.engine.serve.render import Rendered, Renderer
+from anyclaude_lab.engine.serve.render import Rendered
 from anyclaude_lab.engine.serve.reply import Deltas, Envelope, finish_reason
 from anyclaude_lab.engine.serve.request import ChatRequest, parse_chat, parse_conversation
-from anyclaude_lab.engine.serve.scheduler import Engine, Scheduler
+from anyclaude_lab.engine.serve.scheduler import Scheduler
 from anyclaude_lab.errors import AnyclaudeError, BackendUnavailable, InvalidRequest
 from anyclaude_lab.models.families import parser_for
 from anyclaude_lab.wire.events import JsonObject
@@ -35,7 +36,6 @@ class Api:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._renderer: Renderer | None = None
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
@@ -48,46 +48,36 @@ class Api:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         asked = parse_chat(await _body(request), request.headers)
-        scheduler, renderer = self._ready()
-        rendered = await asyncio.to_thread(renderer.render, asked)
-        async with _answering(scheduler, asked, rendered) as told:
-            answer = _Answer(self._model_name(), asked, rendered, told)
+        ready = self._ready()
+        rendered = await asyncio.to_thread(ready.renderer.render, asked)
+        async with _answering(ready.scheduler, asked, rendered) as told:
+            answer = _Answer(ready.loaded.name, asked, rendered, told)
             if asked.stream:
                 return await answer.stream(request)
             return _json(await answer.whole())
 
     async def tokenize(self, request: web.Request) -> web.Response:
         conversation = parse_conversation(await _body(request))
-        _, renderer = self._ready()
-        return _json({"count": await asyncio.to_thread(renderer.count, conversation)})
+        return _json({"count": await asyncio.to_thread(self._ready().renderer.count, conversation)})
 
     async def models(self, request: web.Request) -> web.Response:
-        self._ready()
-        loaded = self._engine.loaded
-        assert loaded is not None
+        loaded = self._ready().loaded
         entry = {"id": loaded.name, "object": "model", "created": 0, "owned_by": SERVER}
         window = {} if loaded.window_tokens is None else {"context_length": loaded.window_tokens}
         return _json({"object": "list", "data": [entry | window]})
 
     async def health(self, request: web.Request) -> web.Response:
-        ready = self._engine.loaded is not None
+        ready = self._engine.ready is not None
         return _json({"status": "ok" if ready else "loading", "server": SERVER}, status=200 if ready else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        scheduler, _ = self._ready()
-        return _json(metrics(scheduler))
+        return _json(metrics(self._ready().scheduler))
 
-    def _ready(self) -> tuple[Scheduler, Renderer]:
+    def _ready(self) -> Ready:
         """Raises BackendUnavailable while the model is loading."""
-        loaded, scheduler = self._engine.loaded, self._engine.scheduler
-        if loaded is None or scheduler is None:
+        if self._engine.ready is None:
             raise BackendUnavailable("The engine is loading its model", retry_after_s=LOADING_RETRY_S)
-        if self._renderer is None:
-            self._renderer = Renderer(loaded)
-        return scheduler, self._renderer
-
-    def _model_name(self) -> str:
-        return self._engine.loaded.name if self._engine.loaded else ""
+        return self._engine.ready
 
 
 class _Answer:

@@ -37,13 +37,21 @@ def load_model(name: str, *, window_tokens: int | None = None) -> LoadedModel:
     if tokenizer.chat_template is None:
         raise SettingsError(f"The tokenizer of {name} has no chat template, which a model that chats needs.")
     return LoadedModel(
-        name=path.resolve().name if path.exists() else name,
+        name=_told_name(path) if path.exists() else name,
         model=model,
         tokenizer=tokenizer,
         window_tokens=window_tokens or _window(config),
         end_tokens=frozenset(tokenizer.eos_token_ids),
         fingerprint=_fingerprint(path, name, config),
     )
+
+
+def _told_name(folder: Path) -> str:
+    """The folder's name; for a snapshot in the hub's cache, whose name is a hash, the model's id."""
+    parts = folder.absolute().parts
+    if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
+        return parts[-3].removeprefix("models--").replace("--", "/")
+    return parts[-1]
 
 
 def _load(name: str) -> tuple[Any, Any, dict[str, Any]]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -37,7 +38,10 @@ class Rendered:
 
 
 class Renderer:
-    """Template and tokenizer of one model. Any thread may call; one at a time is served."""
+    """Template and tokenizer of one model. Any thread may call; one at a time is served.
+
+    Raises SettingsError where the template cannot be read.
+    """
 
     def __init__(self, loaded: LoadedModel) -> None:
         hub = loaded.tokenizer._tokenizer
@@ -52,6 +56,7 @@ class Renderer:
         self._tokens = _Tokenizer(hub)
         self._heads: dict[str, int] = {}
         self._one_at_a_time = threading.Lock()
+        self._compile()
 
     def count(self, conversation: Conversation) -> int:
         """Prompt tokens. Raises InvalidRequest where the template refuses."""
@@ -72,6 +77,11 @@ class Renderer:
                 forced_text=forced,
             )
         return Rendered(prompt, self._room(len(ids), request.max_tokens), banned)
+
+    def _compile(self) -> None:
+        """Raises SettingsError now rather than at the first request; whether it takes a greeting is no matter."""
+        with suppress(InvalidRequest):
+            self._template.render(_STUB)
 
     def _room(self, prompt_tokens: int, asked: int | None) -> int:
         if self.window_tokens is None:

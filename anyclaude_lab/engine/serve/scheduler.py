@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from dataclasses import dataclass, field
 from anyclaude_lab.engine.serve import kv
 from anyclaude_lab.engine.serve.figures import Figures
 from anyclaude_lab.engine.serve.job import Failure, Finish, Job, Progress
-from anyclaude_lab.engine.serve.model import LoadedModel
 from anyclaude_lab.engine.serve.prefixes import Rank, Tokens
 from anyclaude_lab.engine.serve.runner import Runner
 from anyclaude_lab.engine.serve.store import PrefixStore
@@ -204,35 +202,3 @@ class Scheduler:
         finish = self.runner.token(job)
         if finish is not None:
             self._finished(job, finish)
-
-
-@dataclass(slots=True)
-class Engine:
-    """The scheduler in its thread, from loading the model on. `loaded` is there once it can answer."""
-
-    load: Callable[[], tuple[LoadedModel, PrefixStore]]
-    on_failure: Callable[[AnyclaudeError], None]
-    scheduler: Scheduler | None = None
-    loaded: LoadedModel | None = None
-    _thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to load, in the thread that will own the model."""
-        self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
-        self._thread.start()
-
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """End after the step it is in; what is worth it is written to disk."""
-        if self.scheduler is not None and self._thread is not None:
-            self.scheduler.stop()
-            self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        try:
-            loaded, store = self.load()
-        except AnyclaudeError as error:
-            self.on_failure(error)
-            return
-        self.scheduler = Scheduler(Runner(loaded), store)
-        self.loaded = loaded
-        self.scheduler.run()

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, ClientSession, web
 
+from anyclaude_lab.engine.serve.engine import Engine, Options
 from anyclaude_lab.engine.serve.http import Api
-from anyclaude_lab.engine.serve.open import open_engine
-from anyclaude_lab.engine.serve.scheduler import Engine
 
 pytestmark = pytest.mark.engine
 
@@ -49,9 +48,7 @@ class Client:
 
 @asynccontextmanager
 async def serving(folder: Path, **options: Any) -> AsyncIterator[Client]:
-    settings: dict[str, Any] = {"window_tokens": None, "memory_bytes": 10**9, "disk": None, "disk_bytes": 10**9}
-    settings |= {"disk_bits": None, "warm": False, "on_failure": lambda error: None}
-    engine = open_engine(str(folder), **(settings | options))
+    engine = Engine(Options(str(folder), 10**9, **options), lambda error: None)
     runner = web.AppRunner(Api(engine).application(), handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -203,16 +200,7 @@ async def test_what_is_no_json_and_what_is_not_there(client: Client) -> None:
 
 
 async def test_requests_while_it_loads_are_told_to_come_again(model_folders: dict[str, Path]) -> None:
-    engine = open_engine(
-        str(model_folders["plain"]),
-        window_tokens=None,
-        memory_bytes=1,
-        disk=None,
-        disk_bytes=1,
-        disk_bits=None,
-        warm=False,
-        on_failure=lambda error: None,
-    )
+    engine = Engine(Options(str(model_folders["plain"]), 1), lambda error: None)  # not started: it stays loading
     runner = web.AppRunner(Api(engine).application())
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

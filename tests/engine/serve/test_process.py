@@ -1,0 +1,85 @@
+"""The engine as its own process: started as people start it, and as the proxy does."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anyclaude_lab.engine.keeper import free_port
+from anyclaude_lab.engine.own_server import EngineOptions, own_server
+from anyclaude_lab.engine.servers import shared_server
+from tests.processes import until
+
+pytestmark = pytest.mark.engine
+
+TALK = [{"role": "system", "content": "s" * 600}, {"role": "user", "content": "Hello"}]
+TOOLS = [{"type": "function", "function": {"name": "Read", "parameters": {"type": "object"}}}]
+
+
+def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url + path, data), timeout=60) as response:
+        return json.load(response)
+
+
+def start(*arguments: object) -> tuple[subprocess.Popen[str], str]:
+    port = free_port()
+    command = [sys.executable, "-m", "anyclaude_lab.engine", "--port", str(port), *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True), f"http://127.0.0.1:{port}"
+
+
+def answers(url: str) -> bool:
+    with suppress(OSError):
+        return bool(ask(url, "/health")["status"] == "ok")
+    return False
+
+
+def cached(url: str) -> int:
+    answer = ask(url, "/v1/chat/completions", {"messages": TALK, "tools": TOOLS, "max_tokens": 2})
+    return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+
+def test_the_head_outlives_the_process(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    found = []
+    for _ in range(2):
+        process, url = start("--model", model_folders["plain"], "--disk", tmp_path, "--warm", "--disk-bits", "8")
+        try:
+            until(lambda: answers(url), "it answers")  # noqa: B023 - called at once
+            found.append(cached(url))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            process.communicate()
+    assert found[0] == 0
+    assert found[1] > 600
+
+
+def test_a_model_that_cannot_be_served_is_told_in_one_sentence(tmp_path: Path) -> None:
+    process, _ = start("--model", tmp_path / "absent")
+    try:
+        _, complaint = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 2
+    assert complaint.startswith("There is no model folder")
+    assert complaint.count("\n") == 1
+
+
+async def test_the_proxy_starts_it_and_it_ends_with_its_last_holder(
+    model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = own_server(model_folders["plain"], EngineOptions(disk=tmp_path / "prefixes", memory_mb=100))
+    async with shared_server(spec, run_dir=tmp_path / "run", log_dir=tmp_path / "logs", grace_s=0) as server:
+        running = await server.running(60)
+        assert cached(running.url) == 0
+        assert ask(running.url, "/metrics")["memory"]["budget_bytes"] == 100_000_000
+    until(lambda: not answers(running.url), "it ends")
