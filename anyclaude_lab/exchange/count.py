@@ -15,8 +15,7 @@ from collections.abc import Callable
 from anyclaude_lab.backends.base import Backend
 from anyclaude_lab.exchange.model_files import ModelFiles, files_for
 from anyclaude_lab.render.count import Count, count_request
-from anyclaude_lab.render.template import ChatTemplate
-from anyclaude_lab.render.tokens import Calibrated, Calibration, TokenCounter, characters
+from anyclaude_lab.render.tokens import Calibration, characters
 from anyclaude_lab.wire.openai_dialect import MLX_LM
 from anyclaude_lab.wire.openai_request import to_openai
 from anyclaude_lab.wire.request import Request
@@ -57,22 +56,21 @@ class PromptCounter:
         """For count_tokens: the best there is."""
         return await self._asked(request) or await self._here(request)
 
-    def learn(self, request: Request, reported_tokens: int | None, model: str | None = None) -> None:
-        """Take in which model answered, and what the backend said `request` had."""
-        self._look_up(model)
-        counter, template = self._base()
-        if counter.exact or reported_tokens is None:
-            return
-        counted = count_request(_body(request), counter, template).tokens
-        self._calibration = self._calibration.learned(
-            self._backend.name, counted_tokens=counted, reported_tokens=reported_tokens
-        )
+    def learn(self, count: Count | None, reported_tokens: int | None, model: str | None = None) -> None:
+        """Take in which model answered a request, and what the backend said that the request of `count` had."""
+        if not self._look_up(model) and count is not None and count.raw_tokens is not None:
+            self._calibration = self._calibration.learned(
+                self._backend.name, counted_tokens=count.raw_tokens, reported_tokens=reported_tokens
+            )
 
-    def _look_up(self, model: str | None) -> None:
-        if self._files is None and model is not None and model != self._model:
-            self._model, self._files = model, self._find_files(model)
-            if self._files is not None:
-                self._calibration = Calibration()  # learned for characters
+    def _look_up(self, model: str | None) -> bool:
+        """Whether the files of a model that was not known before are now counted with."""
+        if self._files is not None or model is None or model == self._model:
+            return False
+        self._model, self._files = model, self._find_files(model)
+        if self._files is not None:
+            self._calibration = Calibration()  # learned for characters
+        return self._files is not None
 
     async def _asked(self, request: Request) -> Count | None:
         tokens = await self._backend.count(request)
@@ -84,11 +82,14 @@ class PromptCounter:
 
     def _counted(self, request: Request) -> Count:
         with self._one_at_a_time:
-            counter, template = self._base()
-            return count_request(_body(request), Calibrated(counter, self._calibration, self._backend.name), template)
-
-    def _base(self) -> tuple[TokenCounter, ChatTemplate | None]:
-        return (self._files.counter, self._files.template) if self._files else (characters(), None)
+            counter, template = (self._files.counter, self._files.template) if self._files else (characters(), None)
+            raw = count_request(_body(request), counter, template)
+        if counter.exact:
+            return raw
+        tokens = self._calibration.corrected(self._backend.name, raw.tokens)
+        known = self._calibration.ratios.get(self._backend.name)
+        method = f"{raw.method}, calibrated (replies: {known.replies})" if known else raw.method
+        return Count(tokens, method, exact=False, raw_tokens=raw.tokens)
 
 
 def _body(request: Request) -> dict[str, object]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.render.template import ChatTemplate
@@ -22,6 +23,7 @@ class Count:
     tokens: int
     method: str
     exact: bool
+    raw_tokens: int | None = None  # before experience corrected them; None where there was nothing to correct
 
 
 def count_request(body: JsonObject, counter: TokenCounter, template: ChatTemplate | None) -> Count:
@@ -36,7 +38,7 @@ def count_request(body: JsonObject, counter: TokenCounter, template: ChatTemplat
             tokens = counter.count(text) + MEDIA_TOKENS * media
             return Count(tokens, f"template and {counter.method}", counter.exact and not media)
     parts = [part for message in messages for part in _texts(message)]
-    parts += [json.dumps(tool, ensure_ascii=False) for tool in body.get("tools") or []]
+    parts += [orjson.dumps(tool).decode() for tool in body.get("tools") or []]
     tokens = sum(map(counter.count, parts)) + _FRAME_TOKENS * (len(messages) + 1) + MEDIA_TOKENS * media
     return Count(tokens, f"{counter.method}, without template", exact=False)
 
@@ -59,7 +61,7 @@ def _texts(message: JsonObject) -> list[str]:
     content: Any = message.get("content") or ""
     texts = [content] if isinstance(content, str) else [part["text"] for part in content]
     if message.get("tool_calls"):
-        texts.append(json.dumps(message["tool_calls"], ensure_ascii=False))
+        texts.append(orjson.dumps(message["tool_calls"]).decode())
     if reasoning := message.get("reasoning_content") or message.get("reasoning"):
         texts.append(str(reasoning))
     return texts

@@ -135,30 +135,9 @@ class Calibration:
             newest = known.value + _WEIGHT_OF_NEWEST * (newest - known.value)
         return Calibration(self.ratios | {model: Ratio(newest, known.replies + 1 if known else 1)})
 
-
-@dataclass(frozen=True, slots=True)
-class Calibrated:
-    """Another counter's numbers times what was learned for `model`; the same numbers where nothing was."""
-
-    base: TokenCounter
-    calibration: Calibration
-    model: str
-
-    @property
-    def exact(self) -> bool:
-        """As exact as the base while nothing was learned; a learned number never is."""
-        return self.base.exact and self.model not in self.calibration.ratios
-
-    @property
-    def method(self) -> str:
-        """The base's, and from how many replies it was corrected."""
-        known = self.calibration.ratios.get(self.model)
-        return self.base.method if known is None else f"{self.base.method}, calibrated (replies: {known.replies})"
-
-    def count(self, text: str) -> int:
-        """Tokens, rounded up."""
-        known = self.calibration.ratios.get(self.model)
-        tokens = self.base.count(text)
+    def corrected(self, model: str, tokens: int) -> int:
+        """`tokens` as the reports say they are, rounded up; as they are where nothing was learned."""
+        known = self.ratios.get(model)
         return tokens if known is None else math.ceil(tokens * known.value)
 
 

@@ -13,10 +13,8 @@ from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.render.count import MEDIA_TOKENS, count_request
 from anyclaude_lab.render.template import ChatTemplate
 from anyclaude_lab.render.tokens import (
-    Calibrated,
     Calibration,
     Ratio,
-    TokenCounter,
     TokenizerCounter,
     characters,
     from_tokenizer_json,
@@ -128,12 +126,11 @@ def test_reports_calibrate_a_counter() -> None:
     once = untaught.learned("m", counted_tokens=1000, reported_tokens=1500)
     assert untaught.ratios == {}
     assert once.ratios == {"m": Ratio(1.5, 1)}
-    text = "x" * 3500
-    assert Calibrated(characters(), untaught, "m").count(text) == 1000
-    taught = Calibrated(characters(), once, "m")
-    assert (taught.count(text), taught.exact) == (1500, False)
-    assert taught.method == "characters, calibrated (replies: 1)"
-    assert Calibrated(characters(), once, "other").count(text) == 1000
+    assert [untaught.corrected("m", 1000), once.corrected("m", 1001), once.corrected("other", 1000)] == [
+        1000,
+        1502,
+        1000,
+    ]
 
 
 def test_calibration_comes_close_to_what_is_reported_again_and_again() -> None:
@@ -149,12 +146,6 @@ def test_calibration_comes_close_to_what_is_reported_again_and_again() -> None:
 @pytest.mark.parametrize(("counted", "reported"), [(1000, None), (1000, 0), (50, 60), (10_000, 300), (300, 90_000)])
 def test_a_report_that_teaches_nothing(counted: int, reported: int | None) -> None:
     assert Calibration().learned("m", counted_tokens=counted, reported_tokens=reported) == Calibration()
-
-
-def test_an_exact_counter_stays_exact_until_it_is_corrected() -> None:
-    counter: TokenCounter = COUNTERS["bytes"]
-    assert Calibrated(counter, Calibration(), "m").exact
-    assert not Calibrated(counter, Calibration({"m": Ratio(1.1, 3)}), "m").exact
 
 
 FRAMES = ChatTemplate(
