@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.models.adapters import ADAPTERS, AUTO, Adapter, adapter_for, adapter_named
 from anyclaude_lab.models.adapters.flatten import flat_schema
 from anyclaude_lab.models.families import family_of
@@ -26,7 +27,11 @@ from anyclaude_lab.wire.openai_request import to_openai
 from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder, reply_context
 from anyclaude_lab.wire.request import Request, as_blocks
 from anyclaude_lab.wire.tool_names import ToolNames
+from tests.backends.calls import make_call, make_request, read_events
 from tests.prompt.conversations import call, result, session, text, tool
+from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.script import ToolCall
+from tests.standins.script import reply as script_reply
 
 adapters = pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 LLAMA = ADAPTERS["llama"]
@@ -374,3 +379,16 @@ def test_deferred_definitions_are_shown_as_they_are() -> None:
     deferred = Request({**talk()[-1].body, "tools": [tool("Bash"), {**REPORT, "defer_loading": True}]})
     assert LLAMA.reshapes(deferred) == {}
     assert text(LLAMA.hint) in LLAMA.adapt(deferred).system
+
+
+async def test_a_backend_talks_to_its_model_as_the_setting_says() -> None:
+    """Through a server: the model is asked for dotted parameters, the client gets what it offered."""
+    async with OpenAIStandIn([script_reply(ToolCall("Report", FLAT))], profile="llama.cpp") as standin:
+        backend = OpenAIBackend("node", f"{standin.url}/v1", server="llama.cpp", adapter="llama")
+        request = make_request("What is wrong?", tools=[REPORT])
+        events = await read_events(await backend.send(request, make_call(request)))
+        await backend.close()
+    assert fold(events)["content"][-1]["input"] == NESTED
+    [asked] = standin.chats
+    assert "source.file" in asked.json["tools"][0]["function"]["parameters"]["properties"]
+    assert asked.json["messages"][0]["content"].endswith(LLAMA.hint)
