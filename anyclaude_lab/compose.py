@@ -143,11 +143,19 @@ def _backend(settings: Settings) -> Backend:
             allow_fallbacks=router.allow_fallbacks,
             site_url=router.site_url,
             app_title=router.app_title,
+            adapter=settings.adapter,
             budgets=budgets,
         )
     if settings.mode == "mlx-cluster":
         nodes = [
-            OpenAIBackend(node.id, node.url, model=settings.model, small_model=settings.small_model, budgets=budgets)
+            OpenAIBackend(
+                node.id,
+                node.url,
+                model=settings.model,
+                small_model=settings.small_model,
+                adapter=settings.adapter,
+                budgets=budgets,
+            )
             for node in settings.cluster.nodes
         ]
         return ClusterBackend(nodes, retry_s=settings.cluster.health_interval_s)
@@ -158,6 +166,7 @@ def _backend(settings: Settings) -> Backend:
         model=settings.model,
         small_model=settings.small_model,
         api_key=_reveal(settings.local.api_key),
+        adapter=settings.adapter,
         budgets=budgets,
     )
 
@@ -184,7 +193,9 @@ async def _started(
 
     def connect(url: str) -> Backend:
         budgets = Budgets(silence_s=settings.request_timeout_s)
-        return gated(OpenAIBackend(name, url, server="mlx-lm", model_path=model, budgets=budgets))
+        return gated(
+            OpenAIBackend(name, url, server="mlx-lm", model_path=model, adapter=settings.adapter, budgets=budgets)
+        )
 
     return StartedBackend(name, server, connect)
 

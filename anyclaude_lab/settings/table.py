@@ -305,14 +305,11 @@ def _translating(mode: str, tier: str) -> tuple[Setting, ...]:
         Setting(
             f"backends.{mode}.adapter",
             Choice(ADAPTERS),
-            "Family whose habits the prompt is adapted to.",
+            "Family whose habits the prompt is adapted to; auto goes by the model's name.",
             default="auto",
             env=("ANYCLAUDE_ADAPTER",),
             flag="--adapter",
             flag_value="FAMILY",
-            status=Status.NO_EFFECT,
-            instead="prompts are not adapted to a family yet",
-            harmless=("none",),
         ),
         Setting(
             f"backends.{mode}.stubToolDescriptions",
