@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from anyclaude_lab.prompt.tiers.core import CORE, CORE_UNITS
-from anyclaude_lab.prompt.tiers.judge import HEADING, OWN_WORDS, Judgement, judge
+from anyclaude_lab.prompt.tiers.judge import HEADING, Judgement, judge
 from anyclaude_lab.prompt.tiers.outline import Outline, Unit, outline
 from anyclaude_lab.prompt.tiers.table import AGGRESSIVE, BUDGETS_TOKENS, EXTREME, NEVER, ONLY_FOR_BUDGET, TIERS, Kind
 from anyclaude_lab.wire.json_text import without_surrogates
@@ -98,14 +98,18 @@ def _gone(judgement: Judgement, tokens: Sequence[int], level: int, added_tokens:
 
 
 def _emptied(judgement: Judgement, gone: set[int]) -> set[int]:
-    """The headings below which something went and nothing is left; the user's words after the client's do not count."""
+    """The headings below which something went and nothing is left.
+
+    What is protected, or the user's, stands below a heading of the client's generic text by accident: such a heading
+    goes with the last of that text.
+    """
     lost: set[int] = set()
     left: set[int] = set()
     for at, (place, kind) in enumerate(zip(judgement.places, judgement.kinds, strict=True)):
         if at in gone:
             lost.update(place.headings)
         elif kind is not HEADING:
-            left.update(h for h in place.headings if kind is not OWN_WORDS or h not in judgement.theirs)
+            left.update(h for h in place.headings if kind.goes < NEVER or h not in judgement.generic)
     return lost - left
 
 
@@ -126,15 +130,17 @@ def _tokens(unit: Unit, count: Count) -> int:
 def _render(placed: Sequence[tuple[int, Unit]], source: Outline, cut: _Cut) -> str | None:
     """The text of one block without what went; None where nothing is left."""
     parts: list[str] = []
-    widest = ""  # of the gaps around what went since the last unit that stayed
+    skipped = False
+    listing = False  # whether an item may follow without a blank line
     for at, unit in placed:
         if at in cut.gone and at != cut.core_at:
-            widest = max(widest, unit.gap, key=len)
+            skipped = True
             continue
-        gap = unit.gap if unit.item or not widest else max(widest, unit.gap, "\n\n", key=len)
+        gap = "\n\n" if skipped and not (unit.item and listing) else unit.gap
         parts.append(gap if parts else source.units[0].gap)
         parts.append(CORE if at == cut.core_at else unit.text)
-        widest = "\n\n" if at == cut.core_at else ""
+        skipped = at == cut.core_at
+        listing = not skipped and (unit.item or unit.text.rstrip().endswith(":"))
     return "".join([*parts, source.tail]) if parts else None
 
 

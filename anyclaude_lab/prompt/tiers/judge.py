@@ -56,13 +56,13 @@ class Place:
 class Judgement:
     """The family of a prompt and the kind of each of its units.
 
-    `theirs` are the headings of the sections that are known as the client's.
+    `generic` are the headings of the sections that are known as the client's and may go.
     """
 
     family: str
     places: tuple[Place, ...]
     kinds: tuple[Kind, ...]
-    theirs: frozenset[int]
+    generic: frozenset[int]
 
     @property
     def main(self) -> bool:
@@ -80,7 +80,8 @@ def judge(blocks: Sequence[Sequence[Unit]]) -> Judgement:
     reading = _Reading(tuple(_places(blocks)))
     kinds = [reading.kind(at) for at in range(len(reading.places))]
     _follow_leads(reading, kinds)
-    return Judgement(reading.family, reading.places, tuple(kinds), frozenset(reading.sections))
+    generic = frozenset(at for at, kind in reading.sections.items() if kind.goes < NEVER)
+    return Judgement(reading.family, reading.places, tuple(kinds), generic)
 
 
 def _places(blocks: Sequence[Sequence[Unit]]) -> Iterator[Place]:

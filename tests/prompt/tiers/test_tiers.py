@@ -208,7 +208,7 @@ WebFetch
 
 Available agent types for the tool:
 - poet: Writes verses. Ask for rhyme and metre, and for nothing else. (Tools: Read, Write)
-- mcp:deep sailor: Knows the sea (e.g. the tides) from years of sailing it alone (Tools: *)
+- mcp:deep sailor: Knows the sea (e.g. Tides) from years of sailing it alone (Tools: *)
 
 The following skills are available for use:
 
@@ -236,7 +236,7 @@ def test_weaker_tiers_leave_system_messages(tier: str) -> None:
 def test_descriptions_are_one_sentence(tier: str, limit: int) -> None:
     before, after = NOTICE.split("\n"), shortened(tier).split("\n")
     assert "- poet: Writes verses. (Tools: Read, Write)" in after
-    assert "- mcp:deep sailor: Knows the sea (e.g. the tides) from years of sailing it alone (Tools: *)" in after
+    assert "- mcp:deep sailor: Knows the sea (e.g. Tides) from years of sailing it alone (Tools: *)" in after
     assert "- tie-a-knot: Ties it." in after
     hoist = next(line for line in after if line.startswith("- hoist: "))
     assert hoist.endswith("Hoist…")
