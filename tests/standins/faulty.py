@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -38,7 +38,7 @@ class Play:
     def body(self) -> bytes:
         return b"".join(piece for piece in self.pieces if isinstance(piece, bytes))
 
-    def wire(self) -> Sequence[bytes | float]:
+    def wire(self) -> Iterator[bytes | float]:
         """What goes over the connection, in order."""
         lines = [f"HTTP/1.1 {self.status} Said", *(f"{name}: {value}" for name, value in self.headers)]
         if self.framing == "chunked":
@@ -46,9 +46,11 @@ class Play:
         elif self.framing == "length":
             lines.append(f"content-length: {max(len(self.body()) + self.length_off, 0)}")
         head = self.head if self.head is not None else ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        pieces = [self._framed(index, piece) for index, piece in enumerate(self.pieces)]
-        last = [b"0\r\n\r\n"] if self.framing == "chunked" and self.whole else []
-        return [head, *pieces, *last]
+        yield head
+        for index, piece in enumerate(self.pieces):
+            yield self._framed(index, piece)
+        if self.framing == "chunked" and self.whole:
+            yield b"0\r\n\r\n"
 
     def _framed(self, index: int, piece: bytes | float) -> bytes | float:
         if not isinstance(piece, bytes) or self.framing != "chunked" or not piece:
@@ -65,6 +67,7 @@ class FaultyBackend:
         self.asked = 0
         self.port = 0
         self.open = 0
+        self.sent_bytes = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -115,6 +118,7 @@ class FaultyBackend:
             if isinstance(piece, bytes):
                 writer.write(piece)
                 await writer.drain()
+                self.sent_bytes += len(piece)
             else:
                 await asyncio.sleep(piece)
         if play.end == "stall":
