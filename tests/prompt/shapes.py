@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from anyclaude_lab.models.adapters import adapter_for
 from anyclaude_lab.render.template import ChatTemplate
 from anyclaude_lab.wire.events import JsonObject
-from anyclaude_lab.wire.openai_dialect import MLX_LM, Dialect, for_model
+from anyclaude_lab.wire.openai_dialect import MLX_LM, Dialect
 from anyclaude_lab.wire.openai_request import to_openai
 from anyclaude_lab.wire.request import Request
 from anyclaude_lab.wire.tool_names import ToolNames
@@ -113,9 +114,10 @@ class Shape:
         return ChatTemplate(self.source)
 
     def body(self, request: Request) -> JsonObject:
-        """The chat-completions body that a server of such a model gets."""
-        names = ToolNames.for_tools(request.offered_tools())
-        return to_openai(request, for_model(self.dialect, self.model), model=self.model, names=names)[0]
+        """The chat-completions body that a server of such a model gets, adapted to its family."""
+        adapter, names = adapter_for(self.model), ToolNames.for_tools(request.offered_tools())
+        dialect = adapter.dialect(self.dialect, self.model)
+        return to_openai(adapter.adapt(request), dialect, model=self.model, names=names)[0]
 
     def rendered(self, request: Request) -> str:
         """What the model reads, without the opening of its answer."""
