@@ -12,8 +12,14 @@ __version__ = "0.1.0"
 
 # name -> the module that has it
 NAMES = {
+    "Run": "anyclaude_lab.lab.run",
     "Traces": "anyclaude_lab.lab.load",
+    "Variant": "anyclaude_lab.lab.variant",
     "load": "anyclaude_lab.lab.load",
+    "load_run": "anyclaude_lab.lab.run",
+    "replay": "anyclaude_lab.lab.replay",
+    "replay_async": "anyclaude_lab.lab.replay",
+    "variant": "anyclaude_lab.lab.variant",
 }
 __all__ = sorted(NAMES)
 

@@ -144,3 +144,60 @@ def test_a_mistake_about_traces_is_one_sentence_and_code_2(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+SCRIPTED = ["--backend", "scripted", "--turns", "2"]
+
+
+def test_replay_tells_a_table_and_keeps_results(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = str(BUNDLED / "short-fix.jsonl")
+    assert main(["replay", session, *SCRIPTED, "--out", "a"]) == 0
+    told = capsys.readouterr()
+    assert [line.split("  ")[0] for line in told.out.splitlines()] == [
+        "variant",
+        "untouched",
+        "as the proxy",
+        "with stubs",
+    ]
+    assert "insufficient" in told.err
+    assert main(["replay", session, *SCRIPTED, "--out", "a", "--strict", "--format", "json"]) == 3
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert main(["report", "a"]) == 0
+    assert (folder / "a" / "report.html").exists()
+    assert main(["compare", "a", "a"]) == 0
+    assert "prompt_tokens_ratio" in capsys.readouterr().out
+
+
+def test_a_limit_that_breaks_fails_the_build(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, grid = str(BUNDLED / "short-fix.jsonl"), folder / "grid.toml"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    grid.write_text('[[variant]]\nname = "a"\nbackend = "scripted"\n[[variant]]\nname = "b"\nbackend = "scripted"\n')
+    words = ["replay", session, "--grid", str(grid), "--turns", "1", "--junit", "out.xml", "--fail-under"]
+    assert main([*words, "fidelity=0.9"]) == 0
+    assert main([*words, "saved_ratio=0.5"]) == 1
+    assert "failed: b" in (folder / "summary.md").read_text()
+    assert 'failures="1"' in (folder / "out.xml").read_text()
+
+
+def test_shards_are_combined(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["replay", str(BUNDLED), *SCRIPTED, "--tier", "off", "--stub-tools", "on,off"]
+    for number in ("1/2", "2/2"):
+        assert main([*words, "--shard", number, "--out", number[0]]) == 0
+    assert main(["combine", "1", "2", "--out", "both"]) == 0
+    assert "24 turns of 2 variants" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--backend", "mlx=http://127.0.0.1:9/v1", "--tier", "off", "--turns", "1"], 4, "127.0.0.1:9"),
+        (["--shard", "3/2", "--backend", "scripted"], 2, "1/4"),
+        (["--fail-under", "e2e_median_s=1", "--backend", "scripted"], 2, "ratio"),
+        (["--grid", "nowhere.toml"], 2, "nowhere.toml"),
+        (["--tier", "huge"], 2, "aggressive"),
+        (["--repeat", "0"], 2, "--repeat"),
+    ],
+)
+def test_replay_fails_in_words(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(BUNDLED / "short-fix.jsonl"), *words]) == code
+    assert said in capsys.readouterr().err

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anyclaude_lab import __version__
-from anyclaude_lab.cli import traces
+from anyclaude_lab.cli import replay, traces
 from anyclaude_lab.cli.command import BACKEND_ERROR, USAGE_ERROR, Command
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.settings.sources import suggestion
@@ -66,6 +66,34 @@ COMMANDS: dict[str, Command] = {
             traces.DOCS["export"],
             "anyclaude-bench export traces/short-fix.jsonl --to har",
             traces.export,
+        ),
+        Command(
+            "replay",
+            "TRACES [--grid FILE | --tier T... --stub-tools on,off --backend B...] [--out FOLDER] [LIMITS]",
+            replay.DOCS["replay"],
+            "anyclaude-bench replay traces/ --backend scripted --fail-under fidelity=0.9",
+            replay.replay,
+        ),
+        Command(
+            "report",
+            "RESULTS [--out FOLDER]",
+            replay.DOCS["report"],
+            "anyclaude-bench report results/",
+            replay.report,
+        ),
+        Command(
+            "compare",
+            "A B",
+            replay.DOCS["compare"],
+            "anyclaude-bench compare results/before results/now",
+            replay.compare,
+        ),
+        Command(
+            "combine",
+            "RESULTS... --out FOLDER",
+            replay.DOCS["combine"],
+            "anyclaude-bench combine shard-1 shard-2 --out results",
+            replay.combine,
         ),
         Command(
             "settings",

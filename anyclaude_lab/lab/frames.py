@@ -25,8 +25,9 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "backend_kind": ("embedded", "mlx", "openrouter", "claude", "scripted"),
     "depth": ("1", "2-5", "6-20", "21-50", ">50"),
 }
-_FLOATS = ("_s", "_ratio", "_rate", "_usd", "_score", "_acc", "_f1")
-_FLAGS = {"request_exact", "response_exact", "parsed", "offered", "deferred", "mcp", "stub_tools", "exact"}
+_FLOATS = ("_s", "_ratio", "_rate", "_score", "_acc", "_f1", "fidelity", "_low", "_high", "_mean", "_difference")
+_WHOLE = ("_tokens", "_calls", "_rung", "_cached", "_uncached", "tokens_system", "tokens_tools", "tokens_messages")
+_FLAGS = {"request_exact", "response_exact", "parsed", "offered", "deferred", "mcp", "stub_tools", "exact", "triggered"}
 
 
 def frame(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = (), **attrs: Any) -> pd.DataFrame:
@@ -68,7 +69,7 @@ def _typed(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
         return column.astype("boolean")
     if name.endswith(_FLOATS):
         return pd.to_numeric(column).astype("Float64")
-    if pd.api.types.is_integer_dtype(column):
+    if pd.api.types.is_integer_dtype(column) or (name.endswith(_WHOLE) and column.isna().all()):
         return column.astype("Int64")
     if pd.api.types.is_float_dtype(column):
         whole = bool((column.dropna() % 1 == 0).all())

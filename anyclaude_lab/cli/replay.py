@@ -1,0 +1,234 @@
+"""`replay`, `report`, `compare`, `combine`: traces asked again, and what came of it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import tomllib
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyclaude_lab.cli.command import BACKEND_ERROR, GATE_FAILED, INSUFFICIENT, OK, Flags
+from anyclaude_lab.errors import SettingsError
+
+if TYPE_CHECKING:
+    from anyclaude_lab.lab.gate import Limit
+    from anyclaude_lab.lab.run import Run
+    from anyclaude_lab.lab.variant import Variant
+
+DOCS = {
+    "replay": "ask recorded sessions again in several ways, and tell what each saves and whether it still behaves",
+    "report": "tables and one self-contained page of HTML from results",
+    "compare": "two results, variant by variant",
+    "combine": "shards of one run put together",
+}
+MOST_VARIANTS = 64
+
+
+def replay(words: Sequence[str]) -> int:
+    """Exit codes: 1 a limit is broken, 3 too little evidence (with --strict), 4 no variant got an answer."""
+    given = _replay_flags().parse_args(words)
+    from anyclaude_lab.lab.gate import parse_limit
+    from anyclaude_lab.lab.load import load
+    from anyclaude_lab.lab.replay import replay as replayed
+    from anyclaude_lab.lab.run import load_run
+
+    limits = [parse_limit(text, "under") for text in given.fail_under]
+    limits += [parse_limit(text, "over") for text in given.fail_over]
+    baseline = load_run(given.baseline) if given.baseline else None
+    traces = load(given.traces)
+    for complaint in traces.complaints:
+        print(f"anyclaude-bench: {complaint}", file=sys.stderr)
+    run = replayed(
+        traces,
+        variants(given),
+        repeat=given.repeat,
+        seed=given.seed,
+        shard=_shard(given.shard),
+        out=given.out,
+        pace=given.pace,
+        turns_per_session=given.turns,
+    )
+    return _told(run, given, limits, baseline)
+
+
+def report(words: Sequence[str]) -> int:
+    """Writes the report beside the results, or to --out."""
+    flags = Flags("report", DOCS["report"])
+    flags.add_argument("results", type=Path, metavar="RESULTS", help="folder that replay --out wrote")
+    flags.add_argument("--out", type=Path, help="folder for the report (default: the results' own)")
+    _format_flag(flags)
+    given = flags.parse_args(words)
+    from anyclaude_lab.lab import report as reports
+    from anyclaude_lab.lab.run import load_run
+
+    run = load_run(given.results)
+    _complain(run)
+    print(reports.written(reports.short(run) if given.format == "table" else run.summary(), given.format))
+    for file in reports.write(run, given.out or given.results):
+        print(file, file=sys.stderr)
+    return OK
+
+
+def compare(words: Sequence[str]) -> int:
+    """B against A: variants of the same name."""
+    flags = Flags("compare", DOCS["compare"])
+    flags.add_argument("first", type=Path, metavar="A", help="results, the baseline")
+    flags.add_argument("second", type=Path, metavar="B", help="results")
+    _format_flag(flags)
+    given = flags.parse_args(words)
+    from anyclaude_lab.lab.gate import against
+    from anyclaude_lab.lab.report import written
+    from anyclaude_lab.lab.run import load_run
+
+    table = against(load_run(given.second), load_run(given.first))
+    kept = [c for c in table.columns if c == "variant" or c.endswith(("_ratio", "_difference"))]
+    print(written(table[kept], given.format))
+    return OK
+
+
+def combine(words: Sequence[str]) -> int:
+    """Writes one results folder out of several."""
+    flags = Flags("combine", DOCS["combine"])
+    flags.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="folders of shards")
+    flags.add_argument("--out", type=Path, required=True, help="folder for the whole")
+    given = flags.parse_args(words)
+    from anyclaude_lab.lab.cells import combine as combined
+    from anyclaude_lab.lab.run import Run
+
+    run = Run(*combined(given.results))
+    _complain(run)
+    run.save(given.out)
+    print(f"{len(run.cells)} turns of {len(run.variants)} variants in {given.out}")
+    return OK
+
+
+def variants(given: Namespace) -> list[Variant]:
+    """The variants of the flags or of the grid; the first is the baseline."""
+    from anyclaude_lab.lab.variant import variant
+
+    if given.grid is not None:
+        return _grid(given.grid)
+    backends = given.backend or ["embedded"]
+    if not (given.tier or given.adapter or given.stub_tools):
+        made = []
+        for backend in backends:
+            label = f"{backend}: " if len(backends) > 1 else ""
+            made += [
+                variant(f"{label}untouched", backend=backend, strip_billing=False, stabilise=False),
+                variant(f"{label}as the proxy", backend=backend, tier="aggressive"),
+                variant(f"{label}with stubs", backend=backend, tier="aggressive", stub_tools=True),
+            ]
+        return made
+    tiers, adapters = given.tier or ["off"], given.adapter or ["none"]
+    stubs = [word == "on" for word in (given.stub_tools or "off").split(",")]
+    product = list(itertools.product(backends, tiers, adapters, stubs))
+    if len(product) > MOST_VARIANTS:
+        raise SettingsError(f"These flags make {len(product)} variants; {MOST_VARIANTS} are allowed.")
+    return [
+        variant(_name(backend, tier, adapter, stub), backend=backend, tier=tier, adapter=adapter, stub_tools=stub)
+        for backend, tier, adapter, stub in product
+    ]
+
+
+def _name(backend: str, tier: str, adapter: str, stub: bool) -> str:
+    parts = [backend.partition("=")[0], f"tier {tier}", adapter if adapter != "none" else "", "stubs" if stub else ""]
+    return ", ".join(part for part in parts if part) + (f" ({backend.partition('=')[2]})" if "=" in backend else "")
+
+
+def _grid(file: Path) -> list[Variant]:
+    """`[[variant]]` tables with the arguments of `lab.variant`."""
+    from anyclaude_lab.lab.variant import variant
+
+    try:
+        found = tomllib.loads(file.read_text("utf-8"))
+        return [variant(**table) for table in found["variant"]]
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror or error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not TOML: {error}.") from None
+    except (KeyError, TypeError) as error:
+        raise SettingsError(f"{file}: give [[variant]] tables with name and backend, see the docs ({error}).") from None
+
+
+def _told(run: Run, given: Namespace, limits: Sequence[Limit], baseline: Run | None) -> int:
+    from anyclaude_lab.lab import gate
+    from anyclaude_lab.lab import report as reports
+
+    print(reports.written(reports.short(run) if given.format == "table" else run.summary(), given.format))
+    for note in reports.notes(run):
+        print(note, file=sys.stderr)
+    found = gate.checks(run, limits, baseline)
+    failed = [check for check in found if not check.passed]
+    for check in failed:
+        print(f"anyclaude-bench: FAILED {check}", file=sys.stderr)
+    if given.junit:
+        given.junit.write_bytes(gate.junit(found))
+    summary = given.summary or os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            lines = [
+                reports.written(reports.short(run), "markdown"),
+                "",
+                *(f"- failed: {check}" for check in failed),
+                "",
+            ]
+            file.write("\n".join(lines))
+    if run.cells and all(cell.get("error") for cell in run.cells):
+        return BACKEND_ERROR
+    if failed:
+        return GATE_FAILED
+    return INSUFFICIENT if given.strict and gate.insufficient(run) else OK
+
+
+def _replay_flags() -> Flags:
+    flags = Flags("replay", DOCS["replay"])
+    flags.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="trace files or folders")
+    flags.add_argument("--grid", type=Path, help="TOML file with [[variant]] tables, the first is the baseline")
+    flags.add_argument("--tier", nargs="+", metavar="T", help="filter tiers, the first is the baseline")
+    flags.add_argument("--adapter", nargs="+", metavar="A", help="adapters")
+    flags.add_argument("--stub-tools", metavar="on,off", choices=["on", "off", "on,off", "off,on"], help="tool stubs")
+    flags.add_argument(
+        "--backend", nargs="+", metavar="B", help="embedded, mlx=URL, openrouter=MODEL, claude=MODEL, scripted"
+    )
+    flags.add_argument("--repeat", type=_positive, default=1, metavar="N", help="ask everything N times")
+    flags.add_argument("--seed", type=int, default=0, help="of the order of sessions")
+    flags.add_argument("--shard", metavar="i/n", help="only the i-th of n parts of the sessions")
+    flags.add_argument("--turns", type=_positive, metavar="N", help="only the first N turns of a session")
+    flags.add_argument("--pace", choices=["fast", "think"], default="fast", help="wait as the person did, or not")
+    flags.add_argument("--out", type=Path, help="folder for results; a run that was stopped is taken up again there")
+    flags.add_argument("--baseline", type=Path, help="earlier results to compare with")
+    flags.add_argument("--fail-under", action="append", default=[], metavar="METRIC=V", help="exit 1 below this")
+    flags.add_argument("--fail-over", action="append", default=[], metavar="METRIC=V", help="exit 1 above this")
+    flags.add_argument("--strict", action="store_true", help="exit 3 where the evidence is too little")
+    flags.add_argument("--junit", type=Path, help="write the limits as a JUnit file")
+    flags.add_argument("--summary", type=Path, help="append the table as Markdown (default: $GITHUB_STEP_SUMMARY)")
+    _format_flag(flags)
+    return flags
+
+
+def _format_flag(flags: Flags) -> None:
+    flags.add_argument("--format", choices=["table", "json", "csv", "markdown"], default="table", help="of the table")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, _, second = text.partition("/")
+    if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
+        raise SettingsError(f'"{text}" is no shard; write i/n with 1 <= i <= n, such as 1/4.')
+    return int(first), int(second)
+
+
+def _complain(run: Run) -> None:
+    for complaint in run.complaints:
+        print(f"anyclaude-bench: {complaint}", file=sys.stderr)

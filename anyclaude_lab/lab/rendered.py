@@ -1,0 +1,77 @@
+"""The tokens a local model really reads: request, chat template, tokenizer. Without a model's files there are none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyclaude_lab.errors import InvalidRequest
+from anyclaude_lab.lab.metrics.reuse import Tokens, tokens_of
+from anyclaude_lab.render.template import ChatTemplate
+from anyclaude_lab.wire import json_text
+from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.openai_dialect import MLX_LM
+from anyclaude_lab.wire.openai_request import to_openai
+from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.tool_names import ToolNames
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered prompt: its text, its tokens, and where each token begins in the text (characters)."""
+
+    text: str
+    tokens: Tokens
+    starts: tuple[int, ...]
+
+
+class Renderer:
+    """Template and tokenizer of the model in `folder`, as `mlx_lm.server` applies them. `name` is for people."""
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self.name = f"{folder.name} tokenizer"
+        self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        config = json_text.loads((folder / "tokenizer_config.json").read_bytes())
+        file = folder / "chat_template.jinja"
+        text = file.read_text("utf-8") if file.is_file() else None
+        self._counts: dict[str, int] = {}
+        self._template = ChatTemplate.from_tokenizer_config(config, template_file=text)
+
+    def prompt(self, request: Request) -> Prompt | None:
+        """What is sent for `request`; None where the template refuses it."""
+        return self._rendered(_body(request), open_answer=True)
+
+    def continued(self, request: Request, answer: list[JsonObject]) -> Tokens | None:
+        """The tokens of prompt and answer as one: what the server's cache holds afterwards."""
+        message = {"role": "assistant", "content": answer or [{"type": "text", "text": ""}]}
+        body = _body(request.with_(messages=[*request.messages, message]))
+        found = self._rendered(body, open_answer=False)
+        return found.tokens if found else None
+
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        known = self._counts.get(text)
+        if known is None:
+            known = self._counts[text] = len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return known
+
+    def _rendered(self, body: JsonObject, *, open_answer: bool) -> Prompt | None:
+        if self._template is None:
+            return None
+        try:
+            text = self._template.render(body["messages"], body.get("tools"), add_generation_prompt=open_answer)
+        except InvalidRequest:
+            return None
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        return Prompt(text, tokens_of(encoded.ids), tuple(start for start, _ in encoded.offsets))
+
+
+def _body(request: Request) -> JsonObject:
+    body, _ = to_openai(request, MLX_LM, model="", names=ToolNames.for_tools(request.offered_tools()))
+    return body

@@ -1,0 +1,220 @@
+"""What a replay found, as tables: `turns`, `tool_calls`, `summary()`, `compare()`, `pareto()`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+
+from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.lab.cells import add_cells, read_results, write_head
+from anyclaude_lab.lab.frames import depth_bucket, frame
+from anyclaude_lab.lab.metrics.savings import saving
+from anyclaude_lab.lab.metrics.statistics import MARGIN, bootstrap_mean, bootstrap_ratio, non_inferior
+from anyclaude_lab.wire.events import JsonObject
+
+TURN = ["session", "lane", "turn", "repeat"]  # what pairs the turns of two variants
+# What a turn that failed before its answer does not have.
+COLUMNS = (
+    *TURN, "error", "rendered_tokens", "ideal_tokens", "expected_tokens", "prompt_tokens", "prompt_tokens_cached",
+    "output_tokens", "ttft_s", "e2e_s", "reference_calls", "candidate_calls", "matched_calls", "named_calls",
+    "invalid_calls", "triggered", "arg_value_score", "failed_rung", "failure", "fidelity", "exact", "tokenizer",
+)  # fmt: skip
+
+
+class Run:
+    """The cells of a replay. The first variant is the baseline unless another is named."""
+
+    def __init__(self, head: JsonObject, cells: Sequence[JsonObject], complaints: Sequence[str] = ()) -> None:
+        self.head, self.cells, self.complaints = head, list(cells), list(complaints)
+
+    @property
+    def variants(self) -> list[str]:
+        """Names, in the order they were given."""
+        return [variant["name"] for variant in self.head["variants"]]
+
+    @cached_property
+    def turns(self) -> pd.DataFrame:
+        """A row for each variant, repeat and turn."""
+        rows = [{k: v for k, v in cell.items() if k != "answer"} | _derived(cell) for cell in self.cells]
+        table = frame(rows, COLUMNS, seed=self.head.get("seed"), cache_policy=self.head.get("cache_policy"))
+        table["variant"] = pd.Categorical(table["variant"], categories=self.variants, ordered=True)
+        return table
+
+    @cached_property
+    def tool_calls(self) -> pd.DataFrame:
+        """A row for each call that a variant made."""
+        rows = []
+        for cell in self.cells:
+            calls = [block for block in cell.get("answer") or () if block["type"] == "tool_use"]
+            for number, call in enumerate(calls):
+                ids = {name: cell[name] for name in ("variant", *TURN)}
+                told = {"call": number, "tool": call["name"], "arguments": orjson.dumps(call["input"]).decode()}
+                rows.append(ids | told)
+        return frame(rows, ("variant", *TURN, "call", "tool", "arguments"))
+
+    def summary(self, baseline: str | None = None) -> pd.DataFrame:
+        """A row for each variant. Intervals are 95%, by session; `insufficient` says that they decide nothing."""
+        against = self._baseline(baseline)
+        return frame([self._summary_row(name, against) for name in self.variants], baseline=against, margin=MARGIN)
+
+    def compare(self, baseline: str | Run | None = None) -> pd.DataFrame:
+        """Paired by turn: what every other variant saves, how much faster it is, and how its fidelity differs."""
+        other = baseline if isinstance(baseline, Run) else self
+        against = other.variants[0] if isinstance(baseline, Run) else self._baseline(baseline)
+        base = other.turns[other.turns["variant"] == against]
+        columns = ["rendered_tokens", "prompt_tokens_uncached", "ttft_s", "e2e_s", "fidelity", "failure"]
+        tables = []
+        for name in self.variants:
+            if other is self and name == against:
+                continue
+            mine = self.turns[self.turns["variant"] == name]
+            named = mine[[*TURN, "depth", "role", *columns]]
+            paired = named.merge(base[[*TURN, *columns]], on=TURN, suffixes=("", "_baseline"))
+            paired.insert(0, "variant", name)
+            tables.append(paired)
+        if not tables:
+            raise SettingsError("There is nothing to compare: give more than one variant, or another run.")
+        table = pd.concat(tables, ignore_index=True)
+        table["saved_tokens"] = table["rendered_tokens_baseline"] - table["rendered_tokens"]
+        table["ttft_ratio"] = table["ttft_s"] / table["ttft_s_baseline"]
+        table["fidelity_difference"] = table["fidelity"] - table["fidelity_baseline"]
+        table.attrs["baseline"] = against
+        return table
+
+    def pareto(self, baseline: str | None = None) -> pd.DataFrame:
+        """Fewer tokens, sooner, truer: `dominated` marks variants that another one beats in all that is known."""
+        table = self.summary(baseline)[["variant", "prompt_tokens_mean", "ttft_median_s", "fidelity"]].copy()
+        rows = table.to_dict("records")
+        table["dominated"] = [any(_beats(other, row) for other in rows) for row in rows]
+        return table
+
+    def by_depth(self, baseline: str | None = None) -> pd.DataFrame:
+        """Savings by how deep a turn stands in its conversation."""
+        table = self.compare(baseline)
+        rows = []
+        for (name, depth), part in table.groupby(["variant", "depth"], observed=True):
+            before, after = _list(part["rendered_tokens_baseline"]), _list(part["rendered_tokens"])
+            found = saving(before, after, list(part["session"]))
+            told = {"saved_tokens": found.saved_tokens, "saved_ratio": found.saved_ratio.estimate}
+            rows.append({"variant": name, "depth": depth, "n": len(part)} | told)
+        return frame(rows, ("variant", "depth", "n", "saved_tokens", "saved_ratio"))
+
+    def save(self, path: str | Path) -> None:
+        """Write a results folder, which `load_run` reads. Raises SettingsError where results are there already."""
+        folder = Path(path)
+        if (folder / "run.json").exists():
+            raise SettingsError(f"{folder} holds results already; name another folder.")
+        write_head(folder, self.head)
+        (folder / "cells.jsonl").touch()
+        add_cells(folder, self.cells)
+
+    def _baseline(self, name: str | None) -> str:
+        if name is not None and name not in self.variants:
+            raise SettingsError(f'"{name}" is no variant of this run; there are: {", ".join(self.variants)}.')
+        return name or self.variants[0]
+
+    def _summary_row(self, name: str, baseline: str) -> dict[str, Any]:
+        turns = self.turns[self.turns["variant"] == name]
+        good = turns[turns["error"].isna()]
+        sessions = list(good["session"])
+        calls = good["candidate_calls"].sum()
+        fidelity = bootstrap_mean(_list(good["fidelity"]), sessions)
+        row: dict[str, Any] = {
+            "variant": name,
+            "n_turns": len(turns),
+            "n_sessions": int(turns["session"].nunique()),
+            "n_errors": len(turns) - len(good),
+            "prompt_tokens_mean": _mean(good["prompt_tokens"]),
+            "ideal_hit_rate": _rate(good, "ideal_tokens", "rendered_tokens"),
+            "expected_hit_rate": _rate(good, "expected_tokens", "rendered_tokens"),
+            "reported_hit_rate": _rate(good, "prompt_tokens_cached", "prompt_tokens"),
+            "reported_coverage_rate": float(good["prompt_tokens_cached"].notna().mean()) if len(good) else None,
+            "ttft_median_s": _median(good["ttft_s"]),
+            "e2e_median_s": _median(good["e2e_s"]),
+            "trigger_f1": _trigger_f1(good),
+            "name_acc": _ratio(good["named_calls"].sum(), good["matched_calls"].sum()),
+            "schema_valid_rate": _ratio(calls - good["invalid_calls"].sum(), calls),
+            "arg_value_score": _mean(good["arg_value_score"]),
+            "exact_rate": _mean(good["exact"].astype("Float64")),
+            "fidelity": fidelity.estimate,
+            "fidelity_low": fidelity.low,
+            "fidelity_high": fidelity.high,
+        }
+        return row | self._against(name, baseline, good)
+
+    def _against(self, name: str, baseline: str, good: pd.DataFrame) -> dict[str, Any]:
+        if name == baseline:
+            enough = bootstrap_mean(_list(good["fidelity"]), list(good["session"]))
+            return {"saved_ratio": None, "ttft_ratio": None, "verdict": "baseline", "insufficient": enough.insufficient}
+        table = self.compare(baseline)
+        pairs = table[table["variant"] == name]
+        clusters = list(pairs["session"])
+        saved = saving(_list(pairs["rendered_tokens_baseline"]), _list(pairs["rendered_tokens"]), clusters).saved_ratio
+        known = pairs.dropna(subset=["ttft_s", "ttft_s_baseline"])
+        speed = bootstrap_ratio(_list(known["ttft_s"]), _list(known["ttft_s_baseline"]), list(known["session"]))
+        differences = _list(pairs["fidelity_difference"])
+        verdict = non_inferior(differences, clusters)
+        return {
+            "saved_ratio": saved.estimate,
+            "saved_low": saved.low,
+            "saved_high": saved.high,
+            "ttft_ratio": speed.estimate,
+            "verdict": verdict,
+            "insufficient": verdict == "insufficient" or saved.insufficient,
+        }
+
+
+def load_run(path: str | Path) -> Run:
+    """The results in a folder. Raises SettingsError."""
+    return Run(*read_results(Path(path)))
+
+
+def _derived(cell: JsonObject) -> dict[str, Any]:
+    prompt, cached = cell.get("prompt_tokens"), cell.get("prompt_tokens_cached")
+    uncached = None if prompt is None or cached is None else prompt - cached
+    return {"depth": depth_bucket(cell["turn"]), "prompt_tokens_uncached": uncached}
+
+
+def _beats(other: Mapping[Any, Any], row: Mapping[Any, Any]) -> bool:
+    """Not worse in anything that is known of both, better in something."""
+    better = False
+    for column, sign in (("prompt_tokens_mean", -1), ("ttft_median_s", -1), ("fidelity", 1)):
+        if pd.isna(other[column]) or pd.isna(row[column]):
+            continue
+        difference = sign * (other[column] - row[column])
+        if difference < 0:
+            return False
+        better = better or difference > 0
+    return better
+
+
+def _trigger_f1(turns: pd.DataFrame) -> float | None:
+    wanted, triggered = turns["reference_calls"] > 0, turns["triggered"].astype("boolean")
+    return _ratio(2 * (wanted & triggered).sum(), wanted.sum() + triggered.sum())
+
+
+def _rate(turns: pd.DataFrame, top: str, bottom: str) -> float | None:
+    known = turns.dropna(subset=[top, bottom])
+    return _ratio(known[top].sum(), known[bottom].sum())
+
+
+def _ratio(top: Any, bottom: Any) -> float | None:
+    return float(top) / float(bottom) if bottom else None
+
+
+def _mean(column: pd.Series[Any]) -> float | None:
+    return float(column.mean()) if column.notna().any() else None
+
+
+def _median(column: pd.Series[Any]) -> float | None:
+    return float(column.median()) if column.notna().any() else None
+
+
+def _list(column: pd.Series[Any]) -> list[Any]:
+    """Values, None where unknown."""
+    return [None if pd.isna(value) else value for value in column]
