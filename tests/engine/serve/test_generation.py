@@ -69,6 +69,15 @@ def test_history_that_was_edited_is_computed_from_the_edit_on(plain: LoadedModel
     assert answer.text == cold(plain, edited)
 
 
+def test_a_rotating_layer_is_cut_as_long_as_it_is_not_full(models: dict[str, LoadedModel]) -> None:
+    first, edited = FIRST[:40], [*FIRST[:30], *ids(13, 12)]
+    with engine(models["window"]) as bench:
+        bench.answer(first, max_tokens=2)
+        answer = bench.answer(edited)
+    assert answer.cached == 30
+    assert answer.text == cold(models["window"], edited)
+
+
 def test_the_same_prompt_again_computes_one_token(plain: LoadedModel) -> None:
     with engine(plain) as bench:
         first, again = bench.answer(FIRST), bench.answer(FIRST)

@@ -1,0 +1,133 @@
+"""Our engine and the stock server on one model, asked the same way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from anyclaude_lab.engine.keeper import free_port
+from anyclaude_lab.engine.mlx_server import mlx_lm_server
+from anyclaude_lab.engine.own_server import EngineOptions, own_server
+from anyclaude_lab.engine.spec import PORT, ServerSpec
+
+START_S = 120.0
+TOOLS = [{"type": "function", "function": {"name": "Read", "description": "", "parameters": {"type": "object"}}}]
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of one token: seconds until it was there, and its prompt."""
+
+    seconds: float
+    prompt_tokens: int
+    cached_tokens: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server. `ask` measures until the answer's only token has ended it."""
+
+    name: str
+    url: str
+
+    def ask(self, messages: Messages, *, tools: bool = True, max_tokens: int = 1) -> Reply:
+        began, text = time.perf_counter(), ""
+        usage: dict[str, Any] = {}
+        with self._stream(messages, tools, max_tokens) as lines:
+            for line in lines:
+                chunk = json.loads(line[6:]) if line.startswith("data: {") else {}
+                for choice in chunk.get("choices", ()):
+                    text += choice["delta"].get("content") or ""
+                    if choice.get("finish_reason"):
+                        seconds = time.perf_counter() - began
+                usage = chunk.get("usage") or usage
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+        return Reply(seconds, usage["prompt_tokens"], cached, text)
+
+    def leave_at(self, messages: Messages, share: float) -> None:
+        """Ask, and hang up once `share` of the prompt is computed."""
+        with self._stream(messages, True, 1) as lines:
+            for line in lines:
+                done, _, total = line.removeprefix(": keepalive ").partition("/")
+                if total.isdigit() and int(done) >= share * int(total):
+                    return
+
+    def begin(self, messages: Messages, when: Callable[[], None]) -> None:
+        """Ask, and call `when` once the prompt is being computed; returns with the answer."""
+        called = False
+        with self._stream(messages, True, 1) as lines:
+            for line in lines:
+                if line.startswith(": keepalive") and not called:
+                    called = True
+                    when()
+
+    @contextmanager
+    def _stream(self, messages: Messages, tools: bool, max_tokens: int) -> Iterator[Iterator[str]]:
+        body: dict[str, Any] = {"model": "default_model", "messages": messages, "max_tokens": max_tokens}
+        body |= {"stream": True, "stream_options": {"include_usage": True}, "temperature": 0}
+        if tools:
+            body["tools"] = TOOLS
+        with (
+            httpx.Client(trust_env=False, timeout=600) as client,
+            client.stream("POST", f"{self.url}/v1/chat/completions", json=body) as response,
+        ):
+            response.raise_for_status()
+            yield response.iter_lines()
+
+
+@contextmanager
+def ours(model: Path, disk: Path | None = None, bits: int | None = None) -> Iterator[Server]:
+    """Our engine; its budget in memory is small beside the machine's, large beside the model's."""
+    with _running(own_server(model, EngineOptions(disk=disk, disk_bits=bits, memory_mb=2000))) as server:
+        yield server
+
+
+@contextmanager
+def stock(model: Path) -> Iterator[Server]:
+    """`mlx_lm.server` as it comes."""
+    with _running(mlx_lm_server(model)) as server:
+        yield server
+
+
+@contextmanager
+def _running(spec: ServerSpec) -> Iterator[Server]:
+    port = free_port()
+    arguments = [str(port) if argument == PORT else argument for argument in spec.arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-m", spec.program, *arguments],
+        env={**os.environ, **dict(spec.environment)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    server = Server("ours" if spec.program != "mlx_lm" else "stock", f"http://127.0.0.1:{port}")
+    try:
+        _wait(server, process)
+        yield server
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        process.kill()
+        process.wait()
+
+
+def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(httpx.HTTPError):
+            server.ask([{"role": "user", "content": "Hello"}], tools=False)
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{server.name} did not start")
