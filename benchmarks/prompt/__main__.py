@@ -1,4 +1,4 @@
-"""`python -m benchmarks.prompt savings|heads|cost [--recordings FOLDER] [--tokenizer TOKENIZER.JSON]`"""
+"""`python -m benchmarks.prompt savings|heads|turns|cost [--recordings FOLDER] [--tokenizer TOKENIZER.JSON]`"""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from anyclaude_lab.engine import embedded
 from anyclaude_lab.render.tokens import from_tokenizer_json
-from benchmarks.prompt import cost, heads, savings
+from benchmarks.prompt import cost, heads, savings, turns
 from tests.prompt.live import RECORDED, recording
 
-TABLES = {"savings": savings.table, "heads": heads.table, "cost": cost.table}
+TABLES = {"savings": savings.table, "heads": heads.table, "turns": turns.table, "cost": cost.table}
 
 
 def main() -> None:
