@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from anyclaude_lab.prompt.lane import LaneState
 from anyclaude_lab.prompt.pipeline import TRANSFORMS, Plan, Situation, Transform, reported, run
-from anyclaude_lab.prompt.sections import measured
+from anyclaude_lab.prompt.sections import CHARACTERS, measured
+from anyclaude_lab.prompt.tiers import choose_tier
 from anyclaude_lab.wire.request import Request, as_blocks
-from tests.prompt.conversations import BILLING, MARK, session, text
+from tests.prompt.conversations import BILLING, MARK, session, text, tool
 
 EVERYTHING = Plan(
     tool_allowlist=("bash", "read", "toolsearch", "webfetch", "write", "websearch"),
@@ -157,3 +158,40 @@ def test_a_deferred_tool_outside_the_allow_list_cannot_be_loaded() -> None:
     assert [offered["name"] for offered in result.tools] == ["Bash"]
     assert "Reads a page." in rendered(request)
     assert "Reads a page." not in rendered(result)
+
+
+def many_servers() -> Request:
+    """A first request with more tools of MCP servers than a head should hold."""
+    tools = [{**tool(f"mcp__notes__{number}"), "description": "Takes notes. " * 40} for number in range(30)]
+    request = session()[0]
+    return request.with_(tools=[*request.tools, *tools])
+
+
+def test_what_a_lane_decides_it_decides_once() -> None:
+    plan = Plan(tier="auto", defer_tools=True)
+    _, lane, _ = run(many_servers(), plan, window_tokens=4096)
+    assert lane.tier == choose_tier(session()[0], CHARACTERS, 4096)
+    assert lane.deferred is not None and len(lane.deferred) == 30
+    _, later, _ = run(session()[1], plan, lane, window_tokens=1_000_000)
+    assert later == lane
+
+
+def test_a_plan_that_leaves_nothing_open_decides_nothing() -> None:
+    _, lane, _ = run(many_servers(), Plan(tier="extreme", stub_tools=True))
+    assert lane == LaneState()
+
+
+def test_deferred_by_us_is_named_and_not_defined() -> None:
+    sent, _, steps = run(many_servers(), Plan(defer_tools=True))
+    assert not [offered for offered in sent.tools if offered["name"].startswith("mcp__")]
+    assert "mcp__notes__7" in rendered(sent) and "Takes notes." not in rendered(sent)
+    done = {report.name: report for report in reported(steps)}
+    assert done["deferred"].after.tools < done["deferred"].before.tools / 4
+
+
+def test_tools_named_in_the_plan_keep_their_texts() -> None:
+    request = session()[0]
+    for offered in request.tools:
+        offered["description"] = "Long. " * 100
+    sent, _, _ = run(request, Plan(stub_tools=True, whole_tools=frozenset({"Read"})))
+    assert {offered["name"] for offered in sent.tools if len(offered["description"]) > 200} == {"Read"}
