@@ -126,7 +126,7 @@ async def serve(
             print(f"anyclaude: port {PREFERRED_PORT} is taken, using {server.port}", file=sys.stderr)
         try:
             if claude is None:
-                _announce(settings, url, model_id)
+                _announce(settings, url, model_id, parts.variant.window_tokens)
                 await _until_told_to_stop()
                 return 0
             if settings.record_dir is not None:
@@ -190,13 +190,13 @@ def client_model(settings: Settings) -> str:
     return client_model_id(settings.model or settings.local.model_path)
 
 
-def _announce(settings: Settings, url: str, model_id: str) -> None:
+def _announce(settings: Settings, url: str, model_id: str, window_tokens: int | None) -> None:
     from anyclaude_lab.compose import EMBEDDED_NAME
     from anyclaude_lab.proxy.client_environment import start_line
 
     print(f"anyclaude {__version__}, mode {settings.mode}: listening on {url}")
     print(f"dashboard: {url}/")
-    print(f"start Claude Code with: {start_line(settings, url, model_id)}")
+    print(f"start Claude Code with: {start_line(settings, url, model_id, window_tokens=window_tokens)}")
     if model_id.endswith("/" + EMBEDDED_NAME):
         print(
             "NOTE: no model is configured; a tiny DEMONSTRATION model answers. It calls tools and can do little else.\n"

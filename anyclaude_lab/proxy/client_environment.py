@@ -92,11 +92,16 @@ def client_model_id(model: str | None) -> str:
     return MODEL_PREFIX + (name or "default")
 
 
-def start_line(settings: Settings, base_url: str, model_id: str, token: str = DUMMY_TOKEN) -> str:
+def start_line(
+    settings: Settings, base_url: str, model_id: str, token: str = DUMMY_TOKEN, window_tokens: int | None = None
+) -> str:
     """The one line that starts Claude Code behind a proxy that runs. `token`: what that proxy lets in."""
     if not settings.translating:
         return f"ANTHROPIC_BASE_URL={base_url} claude"
-    return f"ANTHROPIC_BASE_URL={base_url} ANTHROPIC_AUTH_TOKEN={token} claude --model {model_id}"
+    room = _room(window_tokens)
+    told = {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_AUTH_TOKEN": token}
+    told |= {WINDOW: room[WINDOW]} if WINDOW in room else {}  # without it, a window of a million tokens is assumed
+    return f"{' '.join(f'{name}={value}' for name, value in told.items())} claude --model {model_id}"
 
 
 def declared_window_tokens(window_tokens: int, output_cap_tokens: int) -> int:

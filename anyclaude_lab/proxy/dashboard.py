@@ -164,7 +164,8 @@ def _setup(serving: Serving, host: str, window_tokens: int | None) -> Html:
     settings, base_url, model_id = serving.settings, f"http://{host}", next(iter(serving.models), "")
     wanted = client_environment(settings, base_url, window_tokens=window_tokens, model_id=model_id, user_env={})
     here = is_loopback(urlsplit(f"//{host}").hostname or "")
-    line = start_line(settings, base_url, model_id, DUMMY_TOKEN if here else "ACCESS-TOKEN")
+    token = DUMMY_TOKEN if here else "ACCESS-TOKEN"
+    line = start_line(settings, base_url, model_id, token, window_tokens)
     return view.setup(line, wanted.set, sorted(wanted.unset))
 
 

@@ -18,6 +18,7 @@ from anyclaude_lab.proxy.client_environment import (
     client_environment,
     client_model_id,
     declared_window_tokens,
+    start_line,
 )
 from anyclaude_lab.settings import Settings
 
@@ -133,6 +134,17 @@ def test_client_waits_longer_than_the_proxy_within_its_own_bounds() -> None:
     assert int(slow["CLAUDE_STREAM_IDLE_TIMEOUT_MS"]) > 3_600_000
     assert int(slow["CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS"]) == 1_800_000
     assert int(short["CLAUDE_STREAM_IDLE_TIMEOUT_MS"]) == 300_000
+
+
+def test_the_line_to_start_it_by_hand_tells_the_same_room() -> None:
+    line = start_line(Settings(mode="local"), URL, MODEL, window_tokens=131_072)
+    assert line.split(" claude ")[0].split() == [
+        f"ANTHROPIC_BASE_URL={URL}",
+        "ANTHROPIC_AUTH_TOKEN=local",
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS=131072",
+    ]
+    assert "CONTEXT" not in start_line(Settings(mode="local"), URL, MODEL)
+    assert start_line(Settings(mode="claude"), URL, MODEL, window_tokens=200_000) == f"ANTHROPIC_BASE_URL={URL} claude"
 
 
 def test_unknown_window_is_not_invented() -> None:
