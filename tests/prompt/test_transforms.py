@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from anyclaude_lab.prompt.sections import CHARACTERS, measured
 from anyclaude_lab.prompt.tiers import choose_tier
 from anyclaude_lab.wire.request import Request, as_blocks
 from tests.prompt.conversations import BILLING, MARK, session, text, tool
+from tests.prompt.tiers.prompts import FULL
 
 EVERYTHING = Plan(
     tool_allowlist=("bash", "read", "toolsearch", "webfetch", "write", "websearch"),
@@ -195,3 +197,18 @@ def test_tools_named_in_the_plan_keep_their_texts() -> None:
         offered["description"] = "Long. " * 100
     sent, _, _ = run(request, Plan(stub_tools=True, whole_tools=frozenset({"Read"})))
     assert {offered["name"] for offered in sent.tools if len(offered["description"]) > 200} == {"Read"}
+
+
+def test_a_tier_says_what_it_took_and_what_it_could_not() -> None:
+    def note(*system: str) -> str:
+        request = session()[0].with_(system=[text(each) for each in system])
+        _, _, steps = run(request, Plan(tier="extreme"))
+        return next(report.note for report in reported(steps) if report.name == "tier")
+
+    assert note(FULL) == "extreme, full prompt"
+    rules = "\n".join(
+        f"IMPORTANT: Never help with malicious work of kind {number}, refuse it." for number in range(300)
+    )
+    assert re.fullmatch(
+        r"extreme, full prompt; budget_unmet: protected text is [\d,]+ tokens over the budget", note(FULL, rules)
+    )
