@@ -13,7 +13,7 @@ from anyclaude_lab.prompt.tiers.outline import Unit, outline
 from anyclaude_lab.prompt.tiers.table import AGGRESSIVE, EXTREME, LISTS, TIERS
 
 _DESCRIPTION_CHARACTERS = {AGGRESSIVE: 200, EXTREME: 100}
-_NAMED = re.compile(r"(?P<name>[ \t]*[-*] [^\s:]{1,200}(?: [^\s:]{1,80}){0,3}: )(?P<text>.*)", re.DOTALL)
+_NAMED = re.compile(r"(?P<name>[ \t]*[-*] \S{1,100}?(?: \S{1,40}?){0,3}?: )(?P<text>.*)", re.DOTALL)
 _SENTENCE_END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?](?=\s+[^\sa-z]|\s*\Z)")
 _TOOLS = re.compile(r" \(Tools: [^()]*\)\s*\Z")
 

@@ -19,7 +19,7 @@ from anyclaude_lab.render.tokens import characters
 from anyclaude_lab.wire.request import Request
 from tests.prompt.conversations import text
 from tests.prompt.tiers.explanations import FOLDER, explanation
-from tests.prompt.tiers.prompts import FAMILIES, IDENTITY, LEAN, PROMPTS
+from tests.prompt.tiers.prompts import FAMILIES, GENERAL, IDENTITY, LEAN, PROMPTS
 
 COUNT = characters().count
 names = pytest.mark.parametrize("name", PROMPTS)
@@ -108,8 +108,23 @@ def test_the_words_of_others_are_theirs(name: str, tier: str) -> None:
 
 @tiers
 def test_a_prompt_that_begins_like_the_clients_is_not_yet_the_clients(tier: str) -> None:
-    given = request("You are an interactive CLI tool that helps bankers.\n\n# Tone and style\n\nBe formal.")
+    own = "You are an interactive CLI tool that helps bankers.\n\n# Tone and style\n\nBe formal."
+    for system in (own, [text(IDENTITY), text(own)]):
+        given = request(system)
+        assert filter_system(given, tier, COUNT).request is given
+
+
+@tiers
+def test_the_user_may_say_things_twice(tier: str) -> None:
+    given = request([text(IDENTITY), text("Tell no secrets.\n\nSail.\n\nTell no secrets.")])
     assert filter_system(given, tier, COUNT).request is given
+
+
+@pytest.mark.parametrize("tier", TIERS[1:])
+def test_the_client_need_not(tier: str) -> None:
+    twice = GENERAL.replace("Your strengths:", "Nothing malicious.\n\nNothing malicious.\n\nYour strengths:")
+    kept = system_text(filter_system(request([text(IDENTITY), text(twice)]), tier, COUNT).request)
+    assert kept.count("Nothing malicious.") == 1
 
 
 @tiers
