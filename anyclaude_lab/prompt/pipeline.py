@@ -100,7 +100,7 @@ class Report:
 
 
 def _tier(at: Situation) -> str:
-    return at.lane.tier or at.plan.tier
+    return at.lane.tier if at.plan.tier == "auto" and at.lane.tier is not None else at.plan.tier
 
 
 def _decide_tier(request: Request, at: Situation) -> LaneState:
