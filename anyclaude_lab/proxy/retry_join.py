@@ -74,6 +74,8 @@ class RetryJoin:
 
     async def release(self, answer: SharedAnswer, *, hold: bool) -> None:
         """Nobody reads it any more: keep it for its twin, or drop it at once where it is not worth keeping."""
+        if answer.readers:
+            return  # somebody has joined since
         if hold and self.grace_s > 0 and self._given.get(answer.key) is answer and answer.worth_holding:
             self._metrics.retry_grace.labels("held").inc()
             self._held[answer] = asyncio.create_task(self._expire(answer))

@@ -211,6 +211,27 @@ async def test_a_refusal_is_told_to_both(start: StartProxy) -> None:
         assert len(backend.chats) == 1
 
 
+async def test_whoever_joins_in_the_moment_of_leaving_keeps_the_answer(start: StartProxy) -> None:
+    async with OpenAIStandIn([reply(WORDS, silence_s=0.5)], profile="mlx-lm") as backend:
+        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "100"})
+        release, entered = proxy.serving.joins.release, asyncio.Event()
+
+        async def late(*answer: Any, **how: Any) -> None:
+            await entered.wait()
+            await release(*answer, **how)
+
+        proxy.serving.joins.release = late  # type: ignore[method-assign]
+        _, writer = await asked_raw(proxy, ONE)
+        await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
+        writer.close()
+        await wait_until_async(lambda: _readers(proxy) == 0, "it has left")
+        asking = asyncio.create_task(proxy.http.post("/v1/messages", json=ASK, headers=ONE))
+        await wait_until_async(lambda: _readers(proxy) == 1, "the retry has joined")
+        entered.set()
+        assert WORDS in said(await asking)
+        assert len(backend.chats) == 1
+
+
 async def test_a_reader_that_falls_far_behind_is_cut_and_the_memory_stays_bounded(
     start: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

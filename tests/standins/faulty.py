@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -60,12 +60,15 @@ class Play:
 
 
 class FaultyBackend:
-    """Plays `play` for every completion; lists one model, knows no other path. Stalls until the other side leaves."""
+    """Plays `play` for every completion; lists one model, knows no other path. Stalls until the other side leaves.
 
-    def __init__(self, play: Play | None = None) -> None:
+    Leaving the context is the death of the server: every connection is closed at once. It can be entered again.
+    """
+
+    def __init__(self, play: Play | Callable[[], Play] | None = None, port: int = 0) -> None:
         self.play = play or Play()
         self.asked = 0
-        self.port = 0
+        self.port = port
         self.open = 0
         self.sent_bytes = 0
         self._server: asyncio.Server | None = None
@@ -76,13 +79,13 @@ class FaultyBackend:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 26)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 26)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
-        self._server.close()
+        self._server.close()  # its connections live on, so they are ended one by one
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -93,7 +96,8 @@ class FaultyBackend:
         self._tasks.add(task)
         self.open += 1
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
+            # Cancelled is how the server dies, and nobody waits for this task to tell.
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._serve(reader, writer)
         finally:
             self.open -= 1
@@ -107,7 +111,7 @@ class FaultyBackend:
         await reader.readexactly(int(lengths[0]) if lengths else 0)
         if method == "POST":
             self.asked += 1
-            await self._perform(self.play, reader, writer)
+            await self._perform(self.play if isinstance(self.play, Play) else self.play(), reader, writer)
         else:
             status, body = (200, MODELS) if path.endswith("/models") else (404, b"{}")
             writer.write(f"HTTP/1.1 {status} Said\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
