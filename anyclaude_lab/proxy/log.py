@@ -18,6 +18,7 @@ import orjson
 
 from anyclaude_lab.errors import AnyclaudeError
 from anyclaude_lab.exchange import Exchange
+from anyclaude_lab.prompt.pipeline import Report, reported
 from anyclaude_lab.settings import Secret
 from anyclaude_lab.wire.events import Event, JsonObject
 from anyclaude_lab.wire.headers import HeaderPairs, redact_headers
@@ -92,6 +93,8 @@ class Log:
             return
         own = _credentials(call.headers)
         self._write("INFO", self.clean(f"{name} asked {self._body(call.original.body)}", own))
+        for step in reported(exchange.steps):
+            self._write("INFO", self.clean(f"{name} {step_line(step)}"))
         if exchange.sent is not call.original:
             self._write("INFO", self.clean(f"{name} sent {self._body(exchange.sent.body)}", own))
         if self.level >= 3:
@@ -151,6 +154,15 @@ class _RotatedFile:
             younger = self._path.with_suffix(f".log.{number - 1}") if number > 1 else self._path
             if younger.exists():
                 younger.replace(self._path.with_suffix(f".log.{number}"))
+
+
+def step_line(step: Report) -> str:
+    """What one step of the prompt work did, section by section."""
+    sections = (
+        (name, getattr(step.before, name), getattr(step.after, name)) for name in ("system", "tools", "messages")
+    )
+    told = ", ".join(f"{name} {before:,} -> {after:,}" for name, before, after in sections if before != after)
+    return f"{step.name}: {told or 'the same length'} characters{f' ({step.note})' if step.note else ''}"
 
 
 def one_line(facts: JsonObject) -> str:
