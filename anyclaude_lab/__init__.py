@@ -17,6 +17,7 @@ NAMES = {
     "Variant": "anyclaude_lab.lab.variant",
     "load": "anyclaude_lab.lab.load",
     "load_run": "anyclaude_lab.lab.run",
+    "prefix_breaks": "anyclaude_lab.lab.prefixes",
     "replay": "anyclaude_lab.lab.replay",
     "replay_async": "anyclaude_lab.lab.replay",
     "variant": "anyclaude_lab.lab.variant",

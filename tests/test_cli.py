@@ -201,3 +201,10 @@ def test_shards_are_combined(folder: Path, capsys: pytest.CaptureFixture[str]) -
 def test_replay_fails_in_words(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(BUNDLED / "short-fix.jsonl"), *words]) == code
     assert said in capsys.readouterr().err
+
+
+def test_breaks_are_listed_by_cause(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["breaks", str(BUNDLED / "broken-prefix.jsonl"), "--untouched"]) == 0
+    assert capsys.readouterr().out.count("nonce") == 11
+    assert main(["breaks", str(BUNDLED / "broken-prefix.jsonl"), "--format", "csv"]) == 0
+    assert "/system/1/text" in capsys.readouterr().out

@@ -89,6 +89,13 @@ COMMANDS: dict[str, Command] = {
             replay.compare,
         ),
         Command(
+            "breaks",
+            "TRACES [--untouched] [--tier T] [--stub-tools]",
+            replay.DOCS["breaks"],
+            "anyclaude-bench breaks traces/ --untouched",
+            replay.breaks,
+        ),
+        Command(
             "combine",
             "RESULTS... --out FOLDER",
             replay.DOCS["combine"],

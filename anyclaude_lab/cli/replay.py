@@ -23,6 +23,7 @@ DOCS = {
     "replay": "ask recorded sessions again in several ways, and tell what each saves and whether it still behaves",
     "report": "tables and one self-contained page of HTML from results",
     "compare": "two results, variant by variant",
+    "breaks": "where and why prompts do not continue the one before, in the tokens that a model reads",
     "combine": "shards of one run put together",
 }
 MOST_VARIANTS = 64
@@ -106,6 +107,37 @@ def combine(words: Sequence[str]) -> int:
     return OK
 
 
+def breaks(words: Sequence[str]) -> int:
+    """Nothing is generated; exit code 0 whatever is found."""
+    flags = Flags("breaks", DOCS["breaks"])
+    flags.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="trace files or folders")
+    flags.add_argument("--tier", default="off", help="filter tier (default: off)")
+    flags.add_argument("--adapter", default="none", help="adapter (default: none)")
+    flags.add_argument("--stub-tools", action="store_true", help="with tool stubs")
+    flags.add_argument("--untouched", action="store_true", help="without any of our prompt work")
+    _format_flag(flags)
+    given = flags.parse_args(words)
+    from anyclaude_lab.lab.load import load
+    from anyclaude_lab.lab.prefixes import prefix_breaks
+    from anyclaude_lab.lab.report import written
+    from anyclaude_lab.lab.variant import variant
+
+    ours = None if not given.untouched else False
+    chosen = variant(
+        "chosen", backend="scripted", tier=given.tier, adapter=given.adapter, stub_tools=given.stub_tools,
+        strip_billing=ours, stabilise=ours,
+    )  # fmt: skip
+    table = prefix_breaks(load(given.traces), chosen)
+    if given.format == "table":
+        kept = ["session", "turn", "cause", "pointer", "transform_blamed", "break_token", "tokens_lost", "fixed_tokens"]
+        table["session"] = table["session"].str.slice(0, 8)
+        print(written(table[kept], "table"))
+        print(f"{len(table)} breaks; rendered with the {table.attrs['tokenizer']}", file=sys.stderr)
+    else:
+        print(written(table, given.format))
+    return OK
+
+
 def variants(given: Namespace) -> list[Variant]:
     """The variants of the flags or of the grid; the first is the baseline."""
     from anyclaude_lab.lab.variant import variant
@@ -119,8 +151,8 @@ def variants(given: Namespace) -> list[Variant]:
             label = f"{backend}: " if len(backends) > 1 else ""
             made += [
                 variant(f"{label}untouched", backend=backend, strip_billing=False, stabilise=False),
-                variant(f"{label}as the proxy", backend=backend, tier="aggressive"),
-                variant(f"{label}with stubs", backend=backend, tier="aggressive", stub_tools=True),
+                variant(f"{label}as the proxy", backend=backend, tier="aggressive", adapter="auto"),
+                variant(f"{label}with stubs", backend=backend, tier="aggressive", adapter="auto", stub_tools=True),
             ]
         return made
     tiers, adapters = given.tier or ["off"], given.adapter or ["none"]

@@ -18,9 +18,9 @@ from typing import Any
 from anyclaude_lab import exchange
 from anyclaude_lab.compose import composed
 from anyclaude_lab.engine import embedded
-from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.exchange.count import PromptCounter
 from anyclaude_lab.exchange.lanes import Lanes
+from anyclaude_lab.lab.breaks import Sent
 from anyclaude_lab.lab.metrics.reuse import IdealCache, MlxCache
 from anyclaude_lab.lab.rendered import Renderer
 from anyclaude_lab.lab.scripted import ScriptedBackend
@@ -38,17 +38,18 @@ class Served:
 
     base: exchange.Variant
     renderer: Renderer | None
-    expected: MlxCache = field(default_factory=MlxCache)
-    ideal: IdealCache = field(default_factory=IdealCache)
+    expected: MlxCache
+    ideal: IdealCache
 
 
 @dataclass(slots=True)
 class Arm:
-    """A variant and repeat ready to be asked. Lanes are its own."""
+    """A variant and repeat ready to be asked. Lanes are its own; `last` is what each lane sent before."""
 
     variant: Variant
     way: exchange.Variant
     served: Served
+    last: dict[str, Sent] = field(default_factory=dict)
 
 
 class Backends:
@@ -56,13 +57,17 @@ class Backends:
 
     def __init__(self, stack: AsyncExitStack, answers: Callable[[str], Recorded | None]) -> None:
         self._stack, self._answers = stack, answers
-        self._served: dict[str, Served] = {}
+        self._served: dict[tuple[str, str], Served] = {}
+        self._caches: dict[str, tuple[MlxCache, IdealCache]] = {}  # one for each server, whoever asks it
+        self._home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anyclaude-lab-")))
 
     async def arm(self, variant: Variant) -> Arm:
         """The variant with lanes of its own. Raises SettingsError."""
-        served = self._served.get(variant.backend)
-        if served is None:
-            served = self._served[variant.backend] = await self._open(variant)
+        key = (variant.backend, variant.adapter)
+        if key not in self._served:
+            caches = self._caches.setdefault(variant.backend, (MlxCache(), IdealCache()))
+            self._served[key] = Served(*await self._open(variant), *caches)
+        served = self._served[key]
         way = dataclasses.replace(
             served.base,
             name=variant.name,
@@ -74,15 +79,15 @@ class Backends:
         )
         return Arm(variant, way, served)
 
-    async def _open(self, variant: Variant) -> Served:
+    async def _open(self, variant: Variant) -> tuple[exchange.Variant, Renderer | None]:
         if variant.kind == "scripted":
             backend = ScriptedBackend(self._answers)
-            return Served(exchange.Variant("scripted", backend, Plan(), PromptCounter(backend)), embedded_renderer())
-        home = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="anyclaude-lab-")))
+            base = exchange.Variant("scripted", backend, Plan(), PromptCounter(backend))
+            return base, embedded_renderer(variant.adapter)
         flags, environment = _settings_of(variant)
-        settings, _ = load_settings(flags, environment, cwd=home, home=home)
-        parts = await self._stack.enter_async_context(composed(settings, state_folder=home))
-        return Served(parts.variant, embedded_renderer() if variant.kind == "embedded" else None)
+        settings, _ = load_settings(flags, environment, cwd=self._home, home=self._home)
+        parts = await self._stack.enter_async_context(composed(settings, state_folder=self._home))
+        return parts.variant, embedded_renderer(variant.adapter) if variant.kind == "embedded" else None
 
 
 @asynccontextmanager
@@ -92,29 +97,24 @@ async def opened(answers: Callable[[str], Recorded | None]) -> AsyncIterator[Bac
         yield Backends(stack, answers)
 
 
-def embedded_renderer() -> Renderer:
+def embedded_renderer(adapter: str = "none") -> Renderer:
     """That of the model that comes with the package."""
-    return Renderer(embedded.folder())
+    return Renderer(embedded.folder(), adapter)
 
 
 def plan_of(variant: Variant, base: Plan | None = None) -> Plan:
-    """The prompt work of a variant. Raises SettingsError for what cannot be done yet."""
+    """The prompt work of a variant. Adapters are none of it: they belong to the backend."""
     wanted: dict[str, Any] = {"tier": variant.tier, "stub_tools": variant.stub_tools}
     for name in ("strip_billing", "stabilise"):
         chosen = getattr(variant, name)
         wanted[name] = variant.translates if chosen is None else chosen
-    if variant.adapter != "none":
-        wanted["adapter"] = variant.adapter
-    fields = {f.name for f in dataclasses.fields(Plan)}
-    if missing := sorted(wanted.keys() - fields):
-        raise SettingsError(f"There is no {missing[0]} in the prompt work of this version; leave it out.")
     return dataclasses.replace(base or Plan(), **wanted)
 
 
 def _settings_of(variant: Variant) -> tuple[dict[str, Any], dict[str, str]]:
     """Flags and environment with which the proxy would have this backend. Keys come from the real environment."""
     keys = {name: os.environ[name] for name in _KEYS[variant.kind] if name in os.environ}
-    flags: dict[str, Any] = {"proxy_only": True}
+    flags: dict[str, Any] = {"proxy_only": True, "adapter": variant.adapter}
     if variant.kind == "mlx":
         return flags, keys | {"LOCAL_URL": variant.target}
     if variant.kind in ("openrouter", "claude"):

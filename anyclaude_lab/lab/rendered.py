@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.lab.metrics.reuse import Tokens, tokens_of
+from anyclaude_lab.models.adapters import adapter_named
 from anyclaude_lab.render.template import ChatTemplate
 from anyclaude_lab.wire import json_text
 from anyclaude_lab.wire.events import JsonObject
@@ -30,11 +31,15 @@ class Prompt:
 
 
 class Renderer:
-    """Template and tokenizer of the model in `folder`, as `mlx_lm.server` applies them. `name` is for people."""
+    """Template and tokenizer of the model in `folder`, as `mlx_lm.server` applies them. `name` is for people.
 
-    def __init__(self, folder: Path) -> None:
+    `adapter`: the family the model is talked to as, a key of `models.adapters.ADAPTERS`.
+    """
+
+    def __init__(self, folder: Path, adapter: str = "none") -> None:
         from tokenizers import Tokenizer
 
+        self._adapter = adapter_named(adapter, folder.name)
         self.name = f"{folder.name} tokenizer"
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         config = json_text.loads((folder / "tokenizer_config.json").read_bytes())
@@ -45,12 +50,12 @@ class Renderer:
 
     def prompt(self, request: Request) -> Prompt | None:
         """What is sent for `request`; None where the template refuses it."""
-        return self._rendered(_body(request), open_answer=True)
+        return self._rendered(self._body(request), open_answer=True)
 
     def continued(self, request: Request, answer: list[JsonObject]) -> Tokens | None:
         """The tokens of prompt and answer as one: what the server's cache holds afterwards."""
         message = {"role": "assistant", "content": answer or [{"type": "text", "text": ""}]}
-        body = _body(request.with_(messages=[*request.messages, message]))
+        body = self._body(request.with_(messages=[*request.messages, message]))
         found = self._rendered(body, open_answer=False)
         return found.tokens if found else None
 
@@ -61,6 +66,12 @@ class Renderer:
             known = self._counts[text] = len(self._tokenizer.encode(text, add_special_tokens=False).ids)
         return known
 
+    def _body(self, request: Request) -> JsonObject:
+        names = ToolNames.for_tools(request.offered_tools())
+        dialect = self._adapter.dialect(MLX_LM, "")
+        body, _ = to_openai(self._adapter.adapt(request), dialect, model="", names=names)
+        return body
+
     def _rendered(self, body: JsonObject, *, open_answer: bool) -> Prompt | None:
         if self._template is None:
             return None
@@ -70,8 +81,3 @@ class Renderer:
             return None
         encoded = self._tokenizer.encode(text, add_special_tokens=False)
         return Prompt(text, tokens_of(encoded.ids), tuple(start for start, _ in encoded.offsets))
-
-
-def _body(request: Request) -> JsonObject:
-    body, _ = to_openai(request, MLX_LM, model="", names=ToolNames.for_tools(request.offered_tools()))
-    return body

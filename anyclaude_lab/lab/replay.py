@@ -25,6 +25,7 @@ from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, SettingsError
 from anyclaude_lab.exchange import Exchange, prepare
 from anyclaude_lab.lab.answers import Answer, read_answer
 from anyclaude_lab.lab.arms import Arm, Backends, opened
+from anyclaude_lab.lab.breaks import Sent, find_break
 from anyclaude_lab.lab.cells import add_cells, cell_key, head_of, read_results, write_head
 from anyclaude_lab.lab.load import Traces
 from anyclaude_lab.lab.metrics.fidelity import judge
@@ -172,6 +173,7 @@ async def _ask(arm: Arm, turn: Turn, nonce: str) -> JsonObject:
         "tt_tool_s": answer.tt_tool_s,
         "e2e_s": answer.last_s,
         **expected,
+        "break": _broken(arm, turn, exchange, prompt),
         **_judged(turn, original, answer),
         "answer": answer.blocks(),
     }
@@ -225,6 +227,17 @@ def _expectation(arm: Arm, sent: Request, prompt: Prompt | None) -> JsonObject:
         "expected_tokens": arm.served.expected.reused(prompt.tokens) if prompt else None,
         "tokenizer": renderer.name if renderer else characters().method,
     }
+
+
+def _broken(arm: Arm, turn: Turn, exchange: Exchange, prompt: Prompt | None) -> JsonObject | None:
+    """What keeps this prompt from continuing its lane's last one."""
+    if prompt is None or arm.served.renderer is None:
+        return None
+    lane = turn.recorded.lane
+    sent = Sent(exchange.call.original, exchange.sent, exchange.steps, prompt)
+    before, arm.last[lane] = arm.last.get(lane), sent
+    found = find_break(before, sent, arm.served.renderer) if before is not None else None
+    return found.as_json() if found else None
 
 
 def _remember(arm: Arm, sent: Request, prompt: Prompt | None, answer: Answer) -> None:

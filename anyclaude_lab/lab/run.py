@@ -40,7 +40,7 @@ class Run:
     @cached_property
     def turns(self) -> pd.DataFrame:
         """A row for each variant, repeat and turn."""
-        rows = [{k: v for k, v in cell.items() if k != "answer"} | _derived(cell) for cell in self.cells]
+        rows = [{k: v for k, v in cell.items() if k not in ("answer", "break")} | _derived(cell) for cell in self.cells]
         table = frame(rows, COLUMNS, seed=self.head.get("seed"), cache_policy=self.head.get("cache_policy"))
         table["variant"] = pd.Categorical(table["variant"], categories=self.variants, ordered=True)
         return table
@@ -85,6 +85,14 @@ class Run:
         table["fidelity_difference"] = table["fidelity"] - table["fidelity_baseline"]
         table.attrs["baseline"] = against
         return table
+
+    def breaks(self) -> pd.DataFrame:
+        """A row for each turn whose prompt did not continue its lane's last one; see `lab.prefix_breaks`."""
+        rows = []
+        for cell in self.cells:
+            if cell.get("break"):
+                rows.append({name: cell[name] for name in ("variant", *TURN)} | cell["break"])
+        return frame(rows, ("variant", *TURN, "section", "pointer", "cause", "tokens_lost", "fixed_tokens"))
 
     def pareto(self, baseline: str | None = None) -> pd.DataFrame:
         """Fewer tokens, sooner, truer: `dominated` marks variants that another one beats in all that is known."""

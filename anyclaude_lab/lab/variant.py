@@ -110,6 +110,7 @@ class _Variants:
             "settings",
             backend=backend,
             tier=settings.filter_tier if settings.mode != "claude" else "off",
+            adapter=settings.adapter if settings.mode != "claude" else "none",
             stub_tools=settings.stub_tools,
             strip_billing=settings.strip_billing,
         )

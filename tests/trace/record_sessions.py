@@ -247,14 +247,20 @@ async def subagents(client: Client) -> None:
 
 async def toolsearch_mcp(client: Client) -> None:
     found = [{"type": "tool_reference", "tool_name": tool["name"]} for tool in texts.TICKETS[:2]]
-    results = {
+    results: dict[str, object] = {
         "ToolSearch": found,
         "mcp__tickets__find": '{"tickets": [{"number": 41, "title": "Mill stops at noon"}], "more": false}',
         "mcp__tickets__show": '{"number": 41, "said": [{"by": "ada", "text": "The clock wraps at 12."}]}',
         "Grep": "/srv/mill/clock.py:7:    return hour % 12",
         "Edit": "/srv/mill/clock.py was changed in one place.",
     }
-    lane = client.lane("/srv/mill", [*texts.BASICS, texts.TOOL_SEARCH], results)
+
+    def result(name: str, given: JsonObject) -> object:
+        if name == "ToolSearch":  # what was found is there from the next request on
+            lane.tools = [*lane.tools, *(tool | {"defer_loading": True} for tool in texts.TICKETS[:2])]
+        return results[name]
+
+    lane = client.lane("/srv/mill", [*texts.BASICS, texts.TOOL_SEARCH], result)
     names = ", ".join(tool["name"] for tool in texts.TICKETS)
     lane.system.insert(1, f"Known by name, to be loaded before use: {names}")
     await lane.order(
@@ -262,7 +268,6 @@ async def toolsearch_mcp(client: Client) -> None:
         reply(ToolCall("ToolSearch", {"query": "select:mcp__tickets__find,mcp__tickets__show"})),
         reply("Loaded."),
     )
-    lane.tools = [*lane.tools, *(tool | {"defer_loading": True} for tool in texts.TICKETS[:2])]
     await lane.order(
         "Which ticket of MILL is about the clock, and what was said?",
         reply(ToolCall("mcp__tickets__find", {"project": "MILL", "text": "clock"})),
