@@ -38,6 +38,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--disk-mb", type=int, default=DISK_MB, help=f"its cap (default: {DISK_MB})")
     parser.add_argument("--disk-bits", type=int, choices=(4, 8), help="quantise them on disk (default: as computed)")
     parser.add_argument("--warm", action="store_true", help="read the prefixes on disk into memory at the start")
+    parser.add_argument("--grammar", action="store_true", help="let through only tool calls that fit their schemas")
     return parser.parse_args(argv)
 
 
@@ -71,6 +72,7 @@ def _options(given: argparse.Namespace) -> Options:
         disk_bytes=given.disk_mb * MB,
         disk_bits=given.disk_bits,
         warm=given.warm,
+        grammar=given.grammar,
     )
 
 

@@ -21,6 +21,7 @@ class EngineOptions:
     disk_mb: int | None = None
     disk_bits: int | None = None
     warm: bool = True
+    grammar: bool = False
 
     def arguments(self) -> tuple[str, ...]:
         """For the command line of `python -m anyclaude_lab.engine`."""
@@ -32,7 +33,8 @@ class EngineOptions:
             "--disk-bits": self.disk_bits,
         }
         named = (word for flag, value in chosen.items() if value is not None for word in (flag, str(value)))
-        return (*named, "--warm") if self.warm and self.disk else tuple(named)
+        switches = {"--warm": self.warm and self.disk is not None, "--grammar": self.grammar}
+        return (*named, *(flag for flag, on in switches.items() if on))
 
 
 def own_server(

@@ -31,6 +31,7 @@ class Options:
     disk_bytes: int = 0
     disk_bits: int | None = None
     warm: bool = False
+    grammar: bool = False  # tool calls are valid by construction
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Engine:
     def _loaded(self) -> Ready:
         options = self._options
         loaded = load_model(options.model, window_tokens=options.window_tokens)
-        renderer = Renderer(loaded)
+        renderer = Renderer(loaded, grammar=options.grammar)
         folder = None
         if options.disk is not None:
             folder = PrefixFolder(options.disk.expanduser(), loaded.fingerprint, options.disk_bytes)

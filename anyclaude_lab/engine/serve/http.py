@@ -156,6 +156,7 @@ async def _answering(
         asked.sampling,
         asked.stops,
         rendered.banned,
+        rendered.guide,
         asked.lane,
         asked.side,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyclaude_lab.engine.serve.grammar import Guide
 from anyclaude_lab.engine.serve.kv import State
 from anyclaude_lab.engine.serve.prefixes import Rank, Tokens
 from anyclaude_lab.engine.serve.sampling import Sampling
@@ -74,6 +75,7 @@ class Job:
     sampling: Sampling = field(default_factory=Sampling)
     stops: tuple[str, ...] = ()
     banned: tuple[int, ...] = ()
+    guide: Guide | None = None  # keeps tool calls valid
     lane: str = ""
     side: bool = False
     arrived: float = field(default_factory=time.monotonic)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from anyclaude_lab.engine.serve.call_forms import CallForm, call_form, in_words
+from anyclaude_lab.engine.serve.grammar import Guide, call_grammar
 from anyclaude_lab.engine.serve.job import Prompt
 from anyclaude_lab.engine.serve.model import LoadedModel
 from anyclaude_lab.engine.serve.prefixes import Tokens
@@ -35,6 +36,7 @@ class Rendered:
     prompt: Prompt
     max_tokens: int
     banned: tuple[int, ...]
+    guide: Guide | None = None
 
 
 class Renderer:
@@ -43,7 +45,7 @@ class Renderer:
     Raises SettingsError where the template cannot be read.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, *, grammar: bool = False) -> None:
         hub = loaded.tokenizer._tokenizer
         source = _template_source(hub.chat_template)
         self.window_tokens = loaded.window_tokens
@@ -54,6 +56,7 @@ class Renderer:
         )
         self._form: CallForm | None = call_form(source)
         self._tokens = _Tokenizer(hub)
+        self._grammar = call_grammar(hub, self._form, next(iter(loaded.end_tokens))) if grammar else None
         self._heads: dict[str, int] = {}
         self._one_at_a_time = threading.Lock()
         self._compile()
@@ -76,7 +79,7 @@ class Renderer:
                 opens_reasoning=text.rstrip().endswith("<think>"),
                 forced_text=forced,
             )
-        return Rendered(prompt, self._room(len(ids), request.max_tokens), banned)
+        return Rendered(prompt, self._room(len(ids), request.max_tokens), banned, self._guide(request))
 
     def _compile(self) -> None:
         """Raises SettingsError now rather than at the first request; whether it takes a greeting is no matter."""
@@ -96,6 +99,8 @@ class Renderer:
         if request.tool_choice == "auto":
             return request.conversation, "", ()
         forbidden = request.tool_choice == "none"
+        if self._grammar is not None and self._form is not None and not forbidden:
+            return request.conversation, self._form.marker, ()  # the grammar sees to the rest
         if self._form is not None and not forbidden:
             return request.conversation, self._form.begin(request.forced_tool), ()
         marker = self._tokens.single(self._form.marker) if self._form else None
@@ -104,6 +109,14 @@ class Renderer:
         words: JsonObject = {"role": "user", "content": in_words(request.forced_tool, forbidden=forbidden)}
         plain = request.conversation
         return Conversation([*plain.messages, words], plain.tools, plain.template_kwargs), "", ()
+
+    def _guide(self, request: ChatRequest) -> Guide | None:
+        if self._grammar is None or not request.callable:
+            return None
+        guide = self._grammar.guide(request.callable)
+        if request.tool_choice == "required":
+            guide.begin()
+        return guide
 
     def _text(self, conversation: Conversation, **changes: Any) -> str:
         return self._template.render(

@@ -46,6 +46,12 @@ class ChatRequest:
         functions = [tool["function"] for tool in self.conversation.tools]
         return {function["name"]: function.get("parameters") or {} for function in functions}
 
+    @property
+    def callable(self) -> dict[str, JsonObject]:
+        """`offered`, or the one tool that must be called."""
+        forced = self.forced_tool
+        return self.offered if forced is None else {forced: self.offered[forced]}
+
 
 def parse_conversation(body: JsonObject) -> Conversation:
     """Raises InvalidRequest."""

@@ -48,11 +48,15 @@ class Runner:
         """The next token of the answer; its end when it ends."""
         writer: Writer = job.writer
         token, last = writer.pending, job.output + 1 >= job.max_tokens
-        if not last:  # the one after it is begun before this one is looked at
-            writer.pending = self._next(job, token[None], writer.pick)
+        scores = None if last else self._scores(job, token[None])
+        if scores is not None and job.guide is None:  # the one after it is begun before this one is looked at
+            writer.pending = _chosen(writer.pick, scores)
         value = cast(int, token.item())
-        if not last:
+        if scores is not None:
             job.fed.append(value)
+        if scores is not None and job.guide is not None:
+            job.guide.took(value)
+            writer.pending = _chosen(writer.pick, job.guide.allowed(scores))
         job.output += 1
         if job.output % CLEAR_EVERY == 0:
             mx.clear_cache()
@@ -84,18 +88,17 @@ class Runner:
 
     def _begin_answer(self, job: Job) -> None:
         pick = picker(job.sampling, job.banned)
-        last = mx.array([job.prompt.ids[-1]])
-        pending = self._next(job, last[None], pick)
+        scores = self._scores(job, mx.array([[job.prompt.ids[-1]]]))
+        pending = _chosen(pick, scores if job.guide is None else job.guide.allowed(scores))
         job.done = len(job.tokens)
         job.writer = Writer(pick, self.loaded.detokenizer(), StopText(job.stops), pending)
         self._tell(job, job.prompt.forced_text)
 
-    def _next(self, job: Job, ids: mx.array, pick: Pick) -> mx.array:
-        """The token behind `ids` (of shape (1, n)), of shape (1,), being computed."""
-        scores = self.loaded.model(ids, cache=job.state)[:, -1, :].astype(mx.float32)
-        token = pick(scores)
-        mx.async_eval(token)  # type: ignore[no-untyped-call]
-        return token
+    def _scores(self, job: Job, ids: mx.array) -> mx.array:
+        """Of the token behind `ids` (of shape (1, n)), of shape (1, vocabulary), being computed."""
+        scores: mx.array = self.loaded.model(ids, cache=job.state)[:, -1, :].astype(mx.float32)
+        mx.async_eval(scores)  # type: ignore[no-untyped-call]
+        return scores
 
     def _finished(self, job: Job, reason: str) -> Finish:
         writer: Writer = job.writer
@@ -109,3 +112,10 @@ class Runner:
     def _tell(self, job: Job, text: str) -> None:
         if text:
             job.tell(Text(text))
+
+
+def _chosen(pick: Pick, scores: mx.array) -> mx.array:
+    """The next token, of shape (1,), being computed."""
+    token = pick(scores)
+    mx.async_eval(token)  # type: ignore[no-untyped-call]
+    return token

@@ -1,0 +1,138 @@
+"""Calls by construction: from a model with random weights, which never calls a tool by itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from anyclaude_lab.engine.serve import grammar
+from anyclaude_lab.engine.serve.model import load_model
+from anyclaude_lab.engine.serve.render import Renderer
+from anyclaude_lab.engine.serve.request import parse_chat
+from tests.engine.serve.test_http import Client, serving
+from tests.requirements import missing
+
+pytestmark = pytest.mark.engine
+
+SHORT = {"type": "string", "maxLength": 12}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "Read": {
+        "type": "object",
+        "properties": {"path": SHORT, "limit": {"type": "integer", "minimum": 1, "maximum": 2000}},
+        "required": ["path"],
+        "additionalProperties": False,
+    },
+    "Todo": {
+        "type": "object",
+        "properties": {
+            "todos": {
+                "type": "array",
+                "maxItems": 2,
+                "items": {
+                    "type": "object",
+                    "properties": {"text": SHORT, "state": {"enum": ["open", "done"]}, "urgent": {"type": "boolean"}},
+                    "required": ["text", "state"],
+                    "additionalProperties": False,
+                },
+            }
+        },
+        "required": ["todos"],
+        "additionalProperties": False,
+    },
+}
+TOOLS = [{"type": "function", "function": {"name": n, "parameters": s}} for n, s in SCHEMAS.items()]
+USER = [{"role": "user", "content": "Do something."}]
+
+
+@pytest.fixture
+def library() -> None:
+    if find_spec("llguidance") is None:
+        missing("llguidance, which keeps tool calls valid")
+
+
+async def calls(client: Client, **body: Any) -> list[tuple[str, dict[str, Any]]]:
+    answer = await client.whole(USER, tools=TOOLS, max_tokens=600, temperature=1.0, **body)
+    found = answer["choices"][0]["message"].get("tool_calls") or []
+    return [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in found]
+
+
+@pytest.mark.usefixtures("library")
+async def test_every_forced_call_of_a_random_model_fits_its_schema(model_folders: dict[str, Path]) -> None:
+    seen = set()
+    async with serving(model_folders["plain"], grammar=True) as client:
+        for seed in range(12):
+            (name, arguments), *_ = await calls(client, tool_choice="required", seed=seed)
+            jsonschema.validate(arguments, SCHEMAS[name])
+            seen.add(name)
+        assert seen == set(SCHEMAS)
+        named = {"type": "function", "function": {"name": "Todo"}}
+        for seed in range(4):
+            (name, arguments), *_ = await calls(client, tool_choice=named, seed=seed)
+            assert name == "Todo"
+            jsonschema.validate(arguments, SCHEMAS["Todo"])
+
+
+@pytest.mark.usefixtures("library")
+async def test_calls_that_come_by_themselves_fit_and_text_is_left_alone(model_folders: dict[str, Path]) -> None:
+    found: list[tuple[str, dict[str, Any]]] = []
+    async with serving(model_folders["plain"], grammar=True) as client, serving(model_folders["plain"]) as free:
+        for seed in range(20):
+            found += await calls(client, seed=seed)
+            plain = [await each.whole(USER, temperature=1.0, seed=seed, max_tokens=40) for each in (client, free)]
+            assert plain[0]["choices"] == plain[1]["choices"]
+    assert found
+    for name, arguments in found:
+        jsonschema.validate(arguments, SCHEMAS[name])
+
+
+@pytest.mark.usefixtures("library")
+async def test_a_cut_inside_a_call_is_no_call(model_folders: dict[str, Path]) -> None:
+    async with serving(model_folders["plain"], grammar=True) as client:
+        answer = await client.whole(USER, tools=TOOLS, tool_choice="required", max_tokens=10)
+    choice = answer["choices"][0]
+    assert choice["finish_reason"] == "length"
+    assert "tool_calls" not in choice["message"]
+
+
+@pytest.mark.usefixtures("library")
+async def test_a_schema_that_cannot_be_enforced_is_loosened_with_a_note(
+    model_folders: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = {"type": "object", "properties": {"x": {"type": "string", "pattern": "^(?=a)b"}}}
+    tools = [*TOOLS, {"type": "function", "function": {"name": "Odd", "parameters": odd}}]
+    choice = {"type": "function", "function": {"name": "Read"}}
+    request = parse_chat({"messages": USER, "tools": tools, "tool_choice": "required"}, {})
+    renderer = Renderer(load_model(str(model_folders["plain"])), grammar=True)
+    assert renderer.render(request).guide is not None
+    assert [record.message.split(":")[0] for record in caplog.records if "Odd" in record.message]
+    named = parse_chat({"messages": USER, "tools": tools, "tool_choice": choice}, {})
+    assert renderer.render(named).guide is not None
+
+
+@pytest.mark.parametrize("reason", ["llguidance is not installed", "no grammar is known"])
+def test_without_a_grammar_the_reason_is_logged_and_calls_are_free(
+    model_folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    reason: str,
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_folders["plain"], folder)
+    if "installed" in reason:
+        monkeypatch.setattr(grammar, "find_spec", lambda name: None)
+    else:
+        monkeypatch.setattr(grammar, "find_spec", lambda name: object())
+        about = json.loads((folder / "tokenizer_config.json").read_text())
+        about["chat_template"] = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+        (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    renderer = Renderer(load_model(str(folder)), grammar=True)
+    rendered = renderer.render(parse_chat({"messages": USER, "tools": TOOLS}, {}))
+    assert rendered.guide is None
+    assert reason in caplog.text
