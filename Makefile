@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --annotation-style line pyproject.toml
 PLATFORMS := aarch64-apple-darwin x86_64-apple-darwin x86_64-manylinux_2_35 aarch64-manylinux_2_35 x86_64-pc-windows-msvc
 
-.PHONY: run test lint types clients bench e2e notebooks docs lock clean
+.PHONY: run test lint types clients bench e2e fuzz soak audit notebooks docs lock clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m anyclaude_lab.proxy --proxy-only $(ARGS)
@@ -30,6 +30,19 @@ e2e: clients
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# Minutes of damaged input for all that reads what others wrote.
+MINUTES ?= 10
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+# Hours of the real proxy and client under faults; each part leaves its figures in benchmarks/soak/results.
+soak: clients
+	for part in streams cluster sessions; do $(BIN)/python -m benchmarks.soak $$part || exit 1; done
+
+# Known weaknesses of the locked dependencies; without a network it says so and passes.
+audit: $(VENV)/installed-dev
+	$(BIN)/python .ci/audit.py requirements.lock requirements-dev.lock
 
 notebooks: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --nbval notebooks $(ARGS)

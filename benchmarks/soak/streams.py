@@ -92,11 +92,11 @@ def _judged(got: bytes) -> str:
     complete = chunked.endswith(b"0\r\n\r\n") or status != 200
     body = _unchunked(chunked) if b"chunked" in head.lower() else chunked
     wrong = complaints(Seen(status, body, complete))
-    return (
-        f"ILLEGAL {wrong[0]}"
-        if wrong
-        else ("complete" if complete and status == 200 else ("cut" if status == 200 else f"refused with {status}"))
-    )
+    if wrong:
+        return f"ILLEGAL {wrong[0]}"
+    if status != 200:
+        return f"refused with {status}"
+    return "complete" if complete else "cut"
 
 
 def _unchunked(data: bytes) -> bytes:

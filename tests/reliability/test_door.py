@@ -185,7 +185,7 @@ async def open_to_all(start: StartProxy, url: str, token: str | None = TOKEN, **
     http = httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{server.port}", headers={"host": "workstation.lan"}, timeout=10, trust_env=False
     )
-    return RunningProxy(f"http://127.0.0.1:{server.port}", serving, proxy.log_file, http)
+    return RunningProxy(f"http://127.0.0.1:{server.port}", server, serving, proxy.log_file, http)
 
 
 CARRIED = [

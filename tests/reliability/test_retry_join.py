@@ -220,7 +220,7 @@ async def test_whoever_joins_in_the_moment_of_leaving_keeps_the_answer(start: St
             await entered.wait()
             await release(*answer, **how)
 
-        proxy.serving.joins.release = late  # type: ignore[method-assign]
+        proxy.serving.joins.release = late
         _, writer = await asked_raw(proxy, ONE)
         await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
         writer.close()
