@@ -26,7 +26,7 @@ class SchemaDialect:
     formats: frozenset[str] | None = None  # values of `format` that are kept; None keeps all
     const_as_enum: bool = False
     one_of_as_any_of: bool = False
-    inline_refs: bool = False  # `$ref` replaced by what it points at; a cycle ends in a plain object
+    inline_refs: bool = False  # `$ref` becomes what it points at; a cycle, or too much of it, a plain object
     anchored_patterns: bool = (
         False  # patterns must be ^...$ without look-arounds and class escapes, or they are removed
     )
@@ -61,6 +61,7 @@ _SCHEMAS = frozenset(
     {"items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else", "unevaluatedProperties"}
 )
 _META = frozenset({"$schema", "$id", "$comment"})  # say nothing to a model, cost tokens, refused by some
+_MAX_NODES, _MAX_REFS_DEEP = 10_000, 10  # a few definitions that name each other twice unfold without end
 _RISKY_PATTERN = re.compile(r"\(\?|\\[dDwWsSbBpP\d]")
 
 
@@ -88,11 +89,13 @@ class _Rewriter:
         self.root = root
         self.dialect = dialect
         self.removed: set[str] = set()
+        self.nodes = 0
 
     def schema(self, node: Any, path: tuple[str, ...]) -> Any:
         """One schema; `path` holds the references being followed."""
         if not isinstance(node, dict):
             return node  # true, false
+        self.nodes += 1
         if self.dialect.inline_refs and isinstance(node.get("$ref"), str):
             return self._referenced(node, node["$ref"], path)
         result: JsonObject = {}
@@ -126,7 +129,8 @@ class _Rewriter:
 
     def _referenced(self, node: JsonObject, ref: str, path: tuple[str, ...]) -> JsonObject:
         beside: JsonObject = {key: value for key, value in node.items() if key != "$ref"}
-        target = None if ref in path else self._target(ref)
+        endless = ref in path or len(path) >= _MAX_REFS_DEEP or self.nodes > _MAX_NODES
+        target = None if endless else self._target(ref)
         if not isinstance(target, dict):
             self.removed.add("$ref")
             target = {"type": "object"}

@@ -88,6 +88,22 @@ def test_references_that_lead_nowhere_or_to_the_root_become_an_object(ref: str) 
     assert result["properties"]["x"]["type"] == "object"
 
 
+@pytest.mark.parametrize("dialect", [STRUCT, ROUTED])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_definitions_that_unfold_without_end_stay_small(dialect: SchemaDialect, times: int) -> None:
+    """Each of 300 definitions names the next one `times` times: a chain, or a tree nobody could write down."""
+
+    def names(number: int) -> dict[str, Any]:
+        return {f"p{n}": {"$ref": f"#/$defs/d{number + 1}"} for n in range(times)}
+
+    definitions = {f"d{number}": {"type": "object", "properties": names(number)} for number in range(300)}
+    schema = {"type": "object", "properties": names(-1), "$defs": definitions | {"d300": {"type": "string"}}}
+    result, removed = tool_parameters(schema, dialect)
+    assert "$ref" not in json.dumps(result)
+    assert len(json.dumps(result)) < 2_000_000
+    assert removed == ("$ref",)
+
+
 def test_what_a_go_struct_does_not_know_is_said_in_other_words() -> None:
     properties = parameters(RICH, STRUCT)["properties"]
     assert properties["mode"] == {"enum": ["fast"]}
