@@ -23,6 +23,7 @@ from filelock import FileLock
 INSTALL_DEADLINE_S = 600
 # npm may need the proxy and the registry of the surrounding shell, which tests are run without.
 SHELL_ENVIRONMENT = dict(os.environ)
+AXE = "4.14.1"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -44,24 +45,38 @@ def require_claude(version: str) -> Path:
     return _claude(version) or missing(f"Claude Code {version}, which npm installs")
 
 
+def require_axe() -> Path:
+    """The script of axe-core (deque.com/axe), which judges whether a page can be used by everybody."""
+    return _axe() or missing(f"axe-core {AXE}, which npm installs")
+
+
 @cache  # a failed installation is not tried again by the next test
 def _claude(version: str) -> Path | None:
-    folder = clients_folder() / version
-    program = folder / "node_modules" / ".bin" / "claude"
+    return _from_npm(f"@anthropic-ai/claude-code@{version}", version, ".bin/claude")
+
+
+@cache
+def _axe() -> Path | None:
+    return _from_npm(f"axe-core@{AXE}", f"axe-core-{AXE}", "axe-core/axe.min.js")
+
+
+def _from_npm(package: str, name: str, file: str) -> Path | None:
+    """A file of an npm package, installed into a folder of that name where it is not there yet."""
+    folder = clients_folder() / name
+    wanted = folder / "node_modules" / file
     npm = shutil.which("npm")
-    if not program.exists() and npm is not None:
+    if not wanted.exists() and npm is not None:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f"{version}.lock", timeout=INSTALL_DEADLINE_S):
-            if not program.exists():
-                _install(npm, version, folder)
-    return program if program.exists() else None
+        with FileLock(folder.parent / f"{name}.lock", timeout=INSTALL_DEADLINE_S):
+            if not wanted.exists():
+                _install(npm, package, folder)
+    return wanted if wanted.exists() else None
 
 
-def _install(npm: str, version: str, folder: Path) -> None:
-    package = f"@anthropic-ai/claude-code@{version}"
+def _install(npm: str, package: str, folder: Path) -> None:
     # Installed beside and renamed into place: the folder is there whole or not at all.
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        beside = Path(scratch, version)
+        beside = Path(scratch, folder.name)
         command = [npm, "install", "--prefix", str(beside), "--no-audit", "--no-fund", "--loglevel=error", package]
         try:
             done = subprocess.run(command, env=SHELL_ENVIRONMENT, capture_output=True, timeout=INSTALL_DEADLINE_S)
@@ -103,13 +118,15 @@ def _program(names: tuple[str, ...], what: str) -> Path:
 
 
 def install_clients() -> None:
-    """Install every release that the tests drive, before any test's clock runs."""
+    """Install every release that the tests drive, and axe-core, before any test's clock runs."""
     from tests.e2e.claude_code import RELEASES
     from tests.prompt.live import RECORDED
 
     for version in dict.fromkeys((*RELEASES, *RECORDED)):
         if _claude(version) is None:
             print(f"Claude Code {version} could not be installed; its tests skip, or fail with REQUIRE_ALL=1")
+    if _axe() is None:
+        print(f"axe-core {AXE} could not be installed; its tests skip, or fail with REQUIRE_ALL=1")
 
 
 if __name__ == "__main__":

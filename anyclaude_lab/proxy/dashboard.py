@@ -76,6 +76,7 @@ async def live_html(http: web.Request, serving: Serving) -> web.StreamResponse:
     """`GET /v1/live?format=html`: events `rows`, `part` and `beat`, the pieces of the page as they change."""
     response = web.StreamResponse(headers=STREAM_HEADERS)
     await response.prepare(http)
+    await response.write(b"retry: 500\n\n")
     after = _last_seen(http, serving)
     with serving.live.listening() as listener:
         await _Page(http, serving, response, after).follow(listener)

@@ -22,10 +22,15 @@ def stacked(parts: Sequence[Part], label: str, of: float | None = None) -> Html:
 
 
 def columns(shares: Sequence[tuple[str, float | None]], label: str, slots: int) -> Html:
-    """One column for each (class, share of 1), the latest at the right of `slots` places; None is a dot."""
+    """One column for each (class, share of 1), the latest at the right of `slots` places.
+
+    Behind each stands a whole one, so that what is missing is seen; None, unknown, is an empty frame.
+    """
     rects = []
     for place, (name, share) in enumerate(shares[-slots:], start=slots - min(slots, len(shares))):
-        height = 1.5 if share is None else max(1.5, 20 * min(1.0, share))
+        height = 20 * min(1.0, share or 0.0)
+        track = "unknown" if share is None else f"track {name}"
+        rects.append(tag("rect", x=place * 5, y=0, width=4, height=20, class_=track))
         rects.append(tag("rect", x=place * 5, y=_short(20 - height), width=4, height=_short(height), class_=name))
     return _svg(joined(rects), label, "columns", f"0 0 {slots * 5 - 1} 20")
 

@@ -28,10 +28,8 @@ class Break:
     def words(self) -> str:
         """One sentence: where, why, what it cost."""
         why = self.why or "the prompt only grew; the backend had dropped it"
-        lost = whole(self.could_keep - self.kept)
-        return (
-            f"request {self.number}: {why}; kept {whole(self.kept)} of {whole(self.could_keep)}, {lost} computed anew"
-        )
+        kept = f"kept {whole(self.kept)} of {whole(self.could_keep)} tokens"
+        return f"request {self.number}: {why}; {kept}, {whole(self.could_keep - self.kept)} computed anew"
 
 
 @dataclass(slots=True)

@@ -46,8 +46,8 @@ class Split:
 
 
 def lane_label(facts: JsonObject) -> str:
-    """`session · agent` of a request, for people."""
-    return str(facts.get("agent") or facts.get("class") or "main")
+    """What the client calls the one who asks; `main` where it names nobody."""
+    return str(facts.get("agent") or facts.get("class") or "main") if facts.get("lane") else UNKNOWN
 
 
 def row(facts: JsonObject) -> Html:
@@ -140,7 +140,7 @@ def _split(facts: JsonObject) -> tuple[Child, ...]:
     if bar is None:
         return (UNKNOWN,)
     first = tag("span", seconds(facts.get("ttft_s")), class_="n")
-    return (first, bar, tag("small", split.words().replace("queue and prefill", "to first")))
+    return (first, bar, tag("small", split.words()))
 
 
 def _measure(text: str, what: str) -> Html | str:

@@ -120,6 +120,9 @@ def _files(folder: Path) -> Iterator[str]:
     [
         "py.typed",
         "proxy/pages/dashboard.html",
+        "proxy/pages/dashboard.js",
+        "proxy/pages/dashboard.css",
+        "views/style.css",
         "engine/embedded/config.json",
         "engine/embedded/tokenizer.json",
         "engine/embedded/model.safetensors",

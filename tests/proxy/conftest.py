@@ -30,6 +30,7 @@ ASK: JsonObject = {
 @dataclass
 class RunningProxy:
     url: str
+    server: Server
     serving: Serving
     log_file: Path
     http: httpx.AsyncClient
@@ -86,6 +87,6 @@ async def start(tmp_path: Path) -> AsyncIterator[StartProxy]:
             stack.push_async_callback(server.stop)
             address = await server.start(settings.host, port)
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=address, timeout=20, trust_env=False))
-            return RunningProxy(address, serving, tmp_path / "logs" / "proxy.log", http)
+            return RunningProxy(address, server, serving, tmp_path / "logs" / "proxy.log", http)
 
         yield begin

@@ -56,7 +56,8 @@ function count() {
 }
 
 async function switchRecording(button) {
-  button.disabled = true;
+  if (button.ariaBusy === "true") return;
+  button.ariaBusy = "true";  // disabled, it would lose the focus
   try {
     const answer = await fetch("v1/recording", {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ on: button.dataset.record === "on" }),
@@ -65,7 +66,7 @@ async function switchRecording(button) {
   } catch {
     tell("the proxy does not answer");
   }
-  button.disabled = false;
+  button.ariaBusy = "false";
 }
 
 async function copy(button) {
