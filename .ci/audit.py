@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 DATABASE = "https://api.osv.dev/v1"
-PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;#]+)", re.MULTILINE)
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", re.MULTILINE)
 WAIT_S = 20
 
 
