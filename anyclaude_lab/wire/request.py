@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.json_text import loads
@@ -124,6 +126,10 @@ def _read(raw: bytes) -> Request:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
     if not isinstance(body, dict):
         raise InvalidRequest(f"The request body must be a JSON object; found {_kind(body)}.")
+    try:
+        orjson.dumps([[[[body]]]])  # what it is translated into is nested a little deeper
+    except TypeError:
+        raise InvalidRequest("The request body is nested too deeply; 250 levels can be passed on.") from None
     return Request(body, raw)
 
 

@@ -3,11 +3,15 @@
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 
 from anyclaude_lab.errors import InvalidRequest
+from anyclaude_lab.wire.openai_dialect import DIALECTS
+from anyclaude_lab.wire.openai_request import to_openai
 from anyclaude_lab.wire.request import Request, parse_request
+from anyclaude_lab.wire.tool_names import ToolNames
 from tests.wire.strategies import json_values
 
 HELLO = {"role": "user", "content": "hi"}
@@ -163,6 +167,20 @@ def test_nothing_is_refused_that_can_be_answered(raw: bytes) -> None:
     request = parse_request(raw)
     assert request.body == json.loads(raw)
     assert request.raw == raw
+
+
+@pytest.mark.parametrize(("levels", "refused"), [(60, False), (110, False), (130, True), (400, True)])
+def test_what_is_nested_too_deeply_to_be_passed_on_is_refused(levels: int, refused: bool) -> None:
+    schema = b'{"type": "object", "properties": {"x": ' * levels + b"{}" + b"}}" * levels
+    raw = b'{"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}], "tools": [{"name": "t", '
+    raw += b'"input_schema": ' + schema + b"}]}"
+    if refused:
+        with pytest.raises(InvalidRequest, match="nested too deeply"):
+            parse_request(raw)
+    else:
+        request = parse_request(raw)
+        for dialect in DIALECTS.values():
+            orjson.dumps(to_openai(request, dialect, model="m", names=ToolNames())[0])
 
 
 def test_counting_needs_no_max_tokens() -> None:
