@@ -12,14 +12,17 @@ __version__ = "0.1.0"
 
 # name -> the module that has it
 NAMES = {
+    "Explanation": "anyclaude_lab.lab.explain",
     "Run": "anyclaude_lab.lab.run",
     "Traces": "anyclaude_lab.lab.load",
     "Variant": "anyclaude_lab.lab.variant",
+    "explain": "anyclaude_lab.lab.explain",
     "load": "anyclaude_lab.lab.load",
     "load_run": "anyclaude_lab.lab.run",
     "prefix_breaks": "anyclaude_lab.lab.prefixes",
     "replay": "anyclaude_lab.lab.replay",
     "replay_async": "anyclaude_lab.lab.replay",
+    "tune": "anyclaude_lab.lab.tune",
     "variant": "anyclaude_lab.lab.variant",
 }
 __all__ = sorted(NAMES)

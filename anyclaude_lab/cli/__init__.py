@@ -96,6 +96,13 @@ COMMANDS: dict[str, Command] = {
             replay.breaks,
         ),
         Command(
+            "tune",
+            "TRACES [--backend B] [--objective tokens|ttft] [--constraint TEXT]",
+            replay.DOCS["tune"],
+            "anyclaude-bench tune traces/ --objective ttft",
+            replay.tune,
+        ),
+        Command(
             "combine",
             "RESULTS... --out FOLDER",
             replay.DOCS["combine"],

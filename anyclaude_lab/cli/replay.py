@@ -24,6 +24,7 @@ DOCS = {
     "report": "tables and one self-contained page of HTML from results",
     "compare": "two results, variant by variant",
     "breaks": "where and why prompts do not continue the one before, in the tokens that a model reads",
+    "tune": "search tiers and stubs for the least that still behaves; answers with a config to paste",
     "combine": "shards of one run put together",
 }
 MOST_VARIANTS = 64
@@ -136,6 +137,33 @@ def breaks(words: Sequence[str]) -> int:
     else:
         print(written(table, given.format))
     return OK
+
+
+def tune(words: Sequence[str]) -> int:
+    """The table of the arms that were worth it, and the configuration of the best; exit code 3 as for replay."""
+    flags = Flags("tune", DOCS["tune"])
+    flags.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="trace files or folders")
+    flags.add_argument("--backend", default="embedded", metavar="B", help="who answers (default: embedded)")
+    flags.add_argument("--objective", default="tokens", metavar="tokens|ttft", help="what is to be little")
+    flags.add_argument("--constraint", default="fidelity within 0.05 of unfiltered", help="what must be kept")
+    flags.add_argument("--out", type=Path, help="folder for the results")
+    flags.add_argument("--strict", action="store_true", help="exit 3 where the evidence is too little")
+    _format_flag(flags)
+    given = flags.parse_args(words)
+    import json
+
+    from anyclaude_lab.lab import report as reports
+    from anyclaude_lab.lab.load import load
+    from anyclaude_lab.lab.tune import tune as tuned
+
+    run = tuned(load(given.traces), backend=given.backend, objective=given.objective, constraint=given.constraint)
+    print(reports.written(reports.short(run) if given.format == "table" else run.summary(), given.format))
+    chosen = run.head["tuned"]
+    print(f"\n{chosen['variant']} ({chosen['verdict']}); in .anyclauderc.json:", file=sys.stderr)
+    print(json.dumps(chosen["config"], indent=2), file=sys.stderr)
+    if given.out:
+        run.save(given.out)
+    return INSUFFICIENT if given.strict and chosen["insufficient"] else OK
 
 
 def variants(given: Namespace) -> list[Variant]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
 from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.lab.metrics.reuse import Tokens, tokens_of
 from anyclaude_lab.models.adapters import adapter_named
+from anyclaude_lab.prompt.sections import Sections
 from anyclaude_lab.render.template import ChatTemplate
 from anyclaude_lab.wire import json_text
 from anyclaude_lab.wire.events import JsonObject
@@ -45,7 +49,7 @@ class Renderer:
         config = json_text.loads((folder / "tokenizer_config.json").read_bytes())
         file = folder / "chat_template.jinja"
         text = file.read_text("utf-8") if file.is_file() else None
-        self._counts: dict[str, int] = {}
+        self._heads: dict[bytes, tuple[int, int, int]] = {}  # by system and tools: tokens of all, of each
         self._template = ChatTemplate.from_tokenizer_config(config, template_file=text)
 
     def prompt(self, request: Request) -> Prompt | None:
@@ -60,11 +64,23 @@ class Renderer:
         return found.tokens if found else None
 
     def count(self, text: str) -> int:
-        """Tokens of a text."""
-        known = self._counts.get(text)
-        if known is None:
-            known = self._counts[text] = len(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        return known
+        """Tokens of a text that stands by itself."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def sections(self, request: Request, prompt: Prompt) -> Sections:
+        """How many of the prompt's tokens are there for system, tools and messages: what is less without each."""
+        bare = request.with_(messages=[{"role": "user", "content": ""}])
+        key = hashlib.sha256(orjson.dumps([request.body.get("system"), request.body.get("tools")])).digest()
+        if key not in self._heads:
+            whole = self._size(bare)
+            without = self._size(bare.with_(system=None)), self._size(bare.with_(tools=None))
+            self._heads[key] = whole, whole - without[0], whole - without[1]
+        head, system, tools = self._heads[key]
+        return Sections(system=system, tools=tools, messages=len(prompt.tokens) - head)
+
+    def _size(self, request: Request) -> int:
+        prompt = self.prompt(request)
+        return len(prompt.tokens) if prompt else 0
 
     def _body(self, request: Request) -> JsonObject:
         names = ToolNames.for_tools(request.offered_tools())

@@ -215,8 +215,7 @@ async def _heard(exchange: Exchange) -> list[tuple[float | None, str]]:
 def _expectation(arm: Arm, sent: Request, prompt: Prompt | None) -> JsonObject:
     """What is known of the prompt before it is sent: its tokens, by section, and how many of them are reused."""
     renderer = arm.served.renderer
-    count = renderer.count if renderer else characters().count
-    sections = measured(sent, count)
+    sections = renderer.sections(sent, prompt) if renderer and prompt else measured(sent, characters().count)
     total = len(prompt.tokens) if prompt else None
     parts = {"tokens_system": sections.system, "tokens_tools": sections.tools, "tokens_messages": sections.messages}
     return {
