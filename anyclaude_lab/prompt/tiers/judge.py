@@ -36,7 +36,6 @@ _SESSION = Kind("session", NEVER)
 _EXAMPLE = Kind("examples", MINIMAL)
 _REPEATED = Kind("said before", MINIMAL)
 
-_OPENING_UNITS = 4  # an attribution block, an identity, a heading, and the words that tell the family
 _LEAST_SIGNED = 2
 _MAIN = ("full", "lean")
 _USERS = ("agent", "sdk", "unknown")
@@ -177,19 +176,20 @@ class _Reading:
         return sections
 
     def _family(self) -> str:
-        opening = "\n".join(self.folded[:_OPENING_UNITS])
-        family = next((name for name, signs in FAMILIES if any(sign in opening for sign in signs)), None)
+        """By words anywhere but in the session's text: what is taken away then makes no other family of the rest."""
+        whole = "\n".join(text for text, session in zip(self.folded, self.session, strict=True) if not session)
+        found = [name for name, signs in FAMILIES if any(sign in whole for sign in signs)]
         others = sum(kind is not None and kind.goes < NEVER and kind is not OPENING for kind in self.signed)
-        # A prompt of the user's own may begin like the client's; the client's has more of it.
-        if family == OPENING.name and others < _LEAST_SIGNED:
-            family = None
-        if family == OPENING.name or any(place.unit.text in CORE_TEXTS for place in self.places):
+        # One sign may be the user's own words; the client's long prompts have many, its small ones none.
+        theirs = others >= _LEAST_SIGNED
+        if (theirs and OPENING.name in found) or any(place.unit.text in CORE_TEXTS for place in self.places):
             return "full" if any(self.titles[at] in FULL_HEADINGS for at in self.sections) else "lean"
-        if family is not None or not self.places:
-            return family or "none"
-        if not any(sign in opening for sign in IDENTITY.signs):
-            return "unknown"
-        return "agent" if others else "sdk"
+        for name in found:
+            if name != OPENING.name and not (theirs and name in _UNTOUCHED):
+                return name
+        if any(sign in whole for sign in IDENTITY.signs):
+            return "agent" if others else "sdk"
+        return "unknown" if self.places else "none"
 
     def _repeats(self, at: int) -> bool:
         """Whether a prompt of the client says this a second time; the user may say things twice."""

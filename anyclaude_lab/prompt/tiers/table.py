@@ -321,7 +321,7 @@ GENERIC: tuple[Kind, ...] = (
     ),
 )
 
-# Whose prompt it is, by words of its opening.
+# Whose prompt it is, by words that only its opening has.
 FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("compaction", ("tasked with summarizing conversations",)),
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anyclaude_lab.prompt.tiers import BUDGETS_TOKENS, TIERS
@@ -75,6 +75,12 @@ def test_off_changes_nothing(texts: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("tier", TIERS)
 @given(texts=prompts())
+@example(
+    texts=(
+        "a\n\nb\n\nc\n- /help: get help with using claude code\n",
+        "a file search specialist for\n\nno secrets\n\nno secrets",
+    )
+)
 def test_one_tier(tier: str, texts: tuple[str, ...]) -> None:
     done = at(tier, texts)
     assert at(tier, texts) == done
