@@ -91,21 +91,24 @@ class _Page:
         self._host = http.host
         self._live = Live()
         self._shown: dict[str, Html] = {}
+        self._asked = False  # whether the backend has said how it is
         self._problem: str | None = None
+        self._window_tokens: int | None = None
 
     async def follow(self, listener: Listener) -> None:
         """Send what changes, until the feed or the page ends, or news were lost: the page then begins anew."""
-        window = await self._serving.variant.window()
-        health = asyncio.create_task(self._watch_health())
+        asking = asyncio.create_task(self._ask_backend())
+        idle_s = 0.0
         try:
             await self._send("rows", {"fresh": self._after == 0, "html": ""})
-            while (items := await listener.news(BEAT_S)) is not None and not listener.lost:
+            while (items := await listener.news(idle_s)) is not None and not listener.lost:
                 await self._show_news(items)
-                await self._show_parts(self._status_parts(window))
+                await self._show_parts(self._status_parts())
                 await self._send("beat", {})
                 await asyncio.sleep(TOGETHER_S)
+                idle_s = BEAT_S if self._asked else TOGETHER_S
         finally:
-            health.cancel()
+            asking.cancel()
 
     async def _show_news(self, items: Sequence[JsonObject]) -> None:
         changed = set() if self._shown else set(self._live.parts())
@@ -129,20 +132,23 @@ class _Page:
                 self._shown[name] = html
                 await self._send("part", {"id": name, "html": html})
 
-    def _status_parts(self, window_tokens: int | None) -> dict[str, Html]:
+    def _status_parts(self) -> dict[str, Html]:
         serving = self._serving
         breaker = serving.breaker.snapshot(time.monotonic()) if serving.breaker else None
         status = serving.variant.backend.status()
+        ready = self._problem is None if self._asked else None
         return {
-            "state": view.state(serving.settings.mode, str(status.get("name")), self._problem, breaker),
+            "state": view.state(serving.settings.mode, str(status.get("name")), ready, breaker),
             "backend": view.backend(status, breaker, self._problem),
             "recording": view.recording(_recording_facts(serving)),
-            "setup": _setup(serving, self._host, window_tokens),
+            "setup": _setup(serving, self._host, self._window_tokens),
         }
 
-    async def _watch_health(self) -> None:
+    async def _ask_backend(self) -> None:
+        variant = self._serving.variant
         while True:
-            self._problem = await self._serving.variant.backend.health()
+            self._problem, self._asked = await variant.backend.health(), True
+            self._window_tokens = await variant.window() if self._problem is None else self._window_tokens
             await asyncio.sleep(HEALTH_S)
 
     async def _send(self, event: str, data: JsonObject, number: int | None = None) -> None:

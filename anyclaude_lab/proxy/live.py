@@ -78,10 +78,9 @@ class LiveFeed:
             listener.end()
 
     @contextmanager
-    def listening(self, after: int = 0) -> Iterator[Listener]:
-        """A listener that is told what is remembered, of requests over those with a greater `serial`, then the news."""
-        past = [item for item in self.recent if item["serial"] > after]
-        listener = Listener([*past, *(item for known in self._running.values() for item in known)])
+    def listening(self) -> Iterator[Listener]:
+        """A listener that is told what is remembered, then the news."""
+        listener = Listener([*self.recent, *(item for known in self._running.values() for item in known)])
         self._listeners.add(listener)
         try:
             yield listener

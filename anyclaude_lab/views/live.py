@@ -22,7 +22,7 @@ TIMED = 100  # the median is that of so many requests
 
 @dataclass(slots=True)
 class Removed:
-    """What one transform took out of the prompts seen. Tokens by the density of each prompt, where it was reported."""
+    """What one transform took out of the prompts seen. Tokens by the density of each prompt, where it is known."""
 
     requests: int = 0
     characters: int = 0
@@ -100,7 +100,7 @@ class Live:
 
     def _count_removed(self, item: JsonObject) -> bool:
         removed: Mapping[str, int] = item.get("removed_characters") or {}
-        prompt, sent = item.get("prompt_tokens"), item.get("sent_characters")
+        prompt, sent = item.get("prompt_tokens") or item.get("estimated_prompt_tokens"), item.get("sent_characters")
         for name, characters in removed.items():
             known = self.removed.setdefault(name, Removed())
             known.requests += 1

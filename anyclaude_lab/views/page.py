@@ -16,13 +16,14 @@ BREAKER = {
 }
 
 
-def state(mode: str, name: str, problem: str | None, breaker: JsonObject | None) -> Html:
-    """Mode, backend, and ready or not."""
-    opened = breaker is not None and breaker["state"] == "OPEN"
-    ready = problem is None and not opened
-    said = "ready" if ready else "not ready: breaker open" if opened else "not ready"
+def state(mode: str, name: str, ready: bool | None, breaker: JsonObject | None) -> Html:
+    """Mode, backend, and whether it is ready; `ready` None: nobody knows yet."""
+    if breaker is not None and breaker["state"] == "OPEN":
+        shown = badge("bad", "not ready: breaker open")
+    else:
+        shown = {True: badge("good", "ready"), False: badge("bad", "not ready"), None: badge("", "asking")}[ready]
     return joined(
-        badge("good" if ready else "bad", said),
+        shown,
         tag("span", mode, class_="mode"),
         tag("span", name, class_="quiet") if name != mode else None,
     )

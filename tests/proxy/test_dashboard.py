@@ -85,7 +85,7 @@ async def test_the_page_shows_what_happened_and_believes_no_name(start: StartPro
             assert all(word in rows[3] for word in ("tool_use", "Read", "18,404", "6 %", "61"))
             broken = next(lane for lane in lanes if "7f3a91c0" in lane)
             assert "tools changed (Read added); kept 1,024 of 18,204 tokens, 17,180 computed anew" in broken
-            assert (await shown.texts("#state"))[0].startswith("ready local")
+            await shown.until("document.getElementById('state').innerText.startsWith('ready')")
             assert proxy.url in (await shown.texts("#setup"))[0]
 
 
@@ -101,7 +101,7 @@ def body(**changes: object) -> JsonObject:
 
 @pytest.mark.browser
 async def test_a_request_is_seen_on_its_way_and_connections_may_break(start: StartProxy) -> None:
-    async with OpenAIStandIn([reply("a long answer " * 9, silence_s=2, gap_s=2)], profile="mlx-lm") as backend:
+    async with OpenAIStandIn([reply("a long answer " * 9, silence_s=1, gap_s=0.6)], profile="mlx-lm") as backend:
         proxy = await start(backend.url)
         async with chromium() as browser:
             shown = await opened(browser, proxy.url)
