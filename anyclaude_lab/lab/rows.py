@@ -40,9 +40,9 @@ class TraceRows:
 
     def _take(self, exchange: Recorded) -> None:
         answer = read_answer(exchange.pieces)
-        turn = self._turn(exchange, answer)
-        self.turns.append(turn)
         tools = ids_of(exchange.segments, "tools")
+        turn = self._turn(exchange, answer, len(tools))
+        self.turns.append(turn)
         named = set()
         for name in tools:
             tool = self._tool(exchange.session, name)
@@ -56,9 +56,9 @@ class TraceRows:
                 {key: turn[key] for key in ("session", "lane", "turn", "request_id")} | told | judged | times
             )
 
-    def _turn(self, exchange: Recorded, answer: Answer) -> Row:
-        data, lane, segments = exchange.data, exchange.lane, exchange.segments
-        messages, head = ids_of(segments, "messages"), exchange.head
+    def _turn(self, exchange: Recorded, answer: Answer, n_tools: int) -> Row:
+        data, lane = exchange.data, exchange.lane
+        messages, head = ids_of(exchange.segments, "messages"), exchange.head
         usage, response = data.get("usage") or {}, data["response"]
         prompt, cached, output = (usage.get(k) for k in ("prompt_tokens", "cached_tokens", "output_tokens"))
         depth = self._depth[lane] = self._depth.get(lane, -1) + 1
@@ -69,7 +69,7 @@ class TraceRows:
         return {
             "session": exchange.session,
             "lane": lane,
-            "role": _role(exchange, bool(ids_of(segments, "tools"))),
+            "role": _role(exchange, n_tools > 0),
             "turn": depth,
             "request_id": data.get("request_id"),
             "at": data.get("at"),
@@ -84,7 +84,7 @@ class TraceRows:
             "stop_reason": data.get("stop_reason") or answer.stop_reason,
             "error": data.get("error") or answer.error,
             "n_messages": len(messages),
-            "n_tools": len(ids_of(segments, "tools")),
+            "n_tools": n_tools,
             "n_tool_calls": len(answer.calls),
             "max_tokens": head.get("max_tokens"),
             "prompt_tokens": prompt,

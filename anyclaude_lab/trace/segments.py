@@ -65,7 +65,7 @@ def head(segments: Sequence[str]) -> str:
 def ids_of(segments: Sequence[str], section: str) -> list[str]:
     """The ids of the blobs of one section, in order."""
     letter = SECTIONS[section]
-    return [segment[1:] for segment in segments if segment[:1] == letter]
+    return [segment[1:] for segment in segments if segment[0] == letter]
 
 
 def stored(parts: Sequence[Part], keep: Callable[[str], str]) -> list[str]:
