@@ -15,6 +15,7 @@ from anyclaude_lab.prompt.pipeline import Plan, reported, run
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, parse_request
 from tests.prompt.conversations import BILLING, call, result, text, tool
+from tests.prompt.tiers.prompts import FULL
 
 PLANS = [Plan(), *(Plan(tier=tier, stub_tools=True, defer_tools=True) for tier in ("minimal", "extreme", "auto"))]
 
@@ -123,3 +124,13 @@ def test_work_grows_with_size(name: str) -> None:
 
     small, large = work(100), work(400)
     assert large < 6 * small
+
+
+def test_a_lane_that_is_warm_costs_little() -> None:
+    """What a head comes to is remembered: its texts are judged once, not with every request."""
+    plan = Plan(tier="extreme", stub_tools=True)
+    tools = [{**tool(f"Tool{n}"), "description": "Does one thing.\n" * 50} for n in range(20)]
+    raw = orjson.dumps(body(system=[text(FULL + "\nWorking directory: /srv/warm")], tools=tools))
+    cold = instructions(lambda: run(parse_request(raw), plan))
+    warm = instructions(lambda: run(parse_request(raw), plan))
+    assert warm < cold / 4
