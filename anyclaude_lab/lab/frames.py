@@ -25,7 +25,20 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
     "backend_kind": ("embedded", "mlx", "openrouter", "claude", "scripted"),
     "depth": ("1", "2-5", "6-20", "21-50", ">50"),
 }
-_FLOATS = ("_s", "_ratio", "_rate", "_score", "_acc", "_f1", "fidelity", "_low", "_high", "_mean", "_difference")
+_FLOATS = (
+    "_s",
+    "_ratio",
+    "_rate",
+    "_score",
+    "_acc",
+    "_f1",
+    "fidelity",
+    "_low",
+    "_high",
+    "_mean",
+    "_difference",
+    "agreement",
+)
 _WHOLE = ("_tokens", "_calls", "_rung", "_cached", "_uncached", "tokens_system", "tokens_tools", "tokens_messages")
 _FLAGS = {"request_exact", "response_exact", "parsed", "offered", "deferred", "mcp", "stub_tools", "exact", "triggered"}
 

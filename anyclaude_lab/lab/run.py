@@ -11,8 +11,10 @@ import orjson
 import pandas as pd
 
 from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.lab.answers import Answer, Call
 from anyclaude_lab.lab.cells import add_cells, read_results, write_head
 from anyclaude_lab.lab.frames import depth_bucket, frame
+from anyclaude_lab.lab.metrics.fidelity import judge
 from anyclaude_lab.lab.metrics.savings import saving
 from anyclaude_lab.lab.metrics.statistics import MARGIN, bootstrap_mean, bootstrap_ratio, non_inferior
 from anyclaude_lab.wire.events import JsonObject
@@ -63,10 +65,15 @@ class Run:
         return frame([self._summary_row(name, against) for name in self.variants], baseline=against, margin=MARGIN)
 
     def compare(self, baseline: str | Run | None = None) -> pd.DataFrame:
-        """Paired by turn: what every other variant saves, how much faster it is, and how its fidelity differs."""
+        """Paired by turn: what every other variant saves, how much faster it is, and how its fidelity differs.
+
+        `agreement` judges a variant against the baseline's own answers, which is what a filter is to be judged by.
+        """
         other = baseline if isinstance(baseline, Run) else self
         against = other.variants[0] if isinstance(baseline, Run) else self._baseline(baseline)
         base = other.turns[other.turns["variant"] == against]
+        said = {_turn_of(cell): cell for cell in other.cells if cell["variant"] == against}
+        mine_said = {(cell["variant"], *_turn_of(cell)): cell for cell in self.cells}
         columns = ["rendered_tokens", "prompt_tokens_uncached", "ttft_s", "e2e_s", "fidelity", "failure"]
         tables = []
         for name in self.variants:
@@ -76,6 +83,8 @@ class Run:
             named = mine[[*TURN, "depth", "role", *columns]]
             paired = named.merge(base[[*TURN, *columns]], on=TURN, suffixes=("", "_baseline"))
             paired.insert(0, "variant", name)
+            turns = list(paired[TURN].itertuples(index=False, name=None))
+            paired["agreement"] = pd.array([_agreement(said[t], mine_said[name, *t]) for t in turns], dtype="Float64")
             tables.append(paired)
         if not tables:
             raise SettingsError("There is nothing to compare: give more than one variant, or another run.")
@@ -85,6 +94,18 @@ class Run:
         table["fidelity_difference"] = table["fidelity"] - table["fidelity_baseline"]
         table.attrs["baseline"] = against
         return table
+
+    def noise_floor(self) -> pd.DataFrame:
+        """How far each variant agrees with itself: its repeats, judged against its first. Needs `repeat` >= 2."""
+        first = {(cell["variant"], *_turn_of(cell)[:3]): cell for cell in self.cells if cell["repeat"] == 0}
+        rows = []
+        for name in self.variants:
+            again = [cell for cell in self.cells if cell["variant"] == name and cell["repeat"] > 0]
+            pairs = [(first[name, *_turn_of(cell)[:3]], cell) for cell in again]
+            found = bootstrap_mean([_agreement(a, b) for a, b in pairs], [cell["session"] for cell in again])
+            told = {"self_fidelity": found.estimate, "self_low": found.low, "self_high": found.high}
+            rows.append({"variant": name, "n_pairs": len(pairs)} | told)
+        return frame(rows)
 
     def breaks(self) -> pd.DataFrame:
         """A row for each turn whose prompt did not continue its lane's last one; see `lab.prefix_breaks`."""
@@ -158,7 +179,8 @@ class Run:
     def _against(self, name: str, baseline: str, good: pd.DataFrame) -> dict[str, Any]:
         if name == baseline:
             enough = bootstrap_mean(_list(good["fidelity"]), list(good["session"]))
-            return {"saved_ratio": None, "ttft_ratio": None, "verdict": "baseline", "insufficient": enough.insufficient}
+            told = {"saved_ratio": None, "ttft_ratio": None, "agreement": None}
+            return told | {"verdict": "baseline", "insufficient": enough.insufficient}
         table = self.compare(baseline)
         pairs = table[table["variant"] == name]
         clusters = list(pairs["session"])
@@ -172,6 +194,7 @@ class Run:
             "saved_low": saved.low,
             "saved_high": saved.high,
             "ttft_ratio": speed.estimate,
+            "agreement": bootstrap_mean(_list(pairs["agreement"]), clusters).estimate,
             "verdict": verdict,
             "insufficient": verdict == "insufficient" or saved.insufficient,
         }
@@ -180,6 +203,24 @@ class Run:
 def load_run(path: str | Path) -> Run:
     """The results in a folder. Raises SettingsError."""
     return Run(*read_results(Path(path)))
+
+
+def _turn_of(cell: JsonObject) -> tuple[str, str, int, int]:
+    return cell["session"], cell["lane"], cell["turn"], cell["repeat"]
+
+
+def _agreement(reference: JsonObject, candidate: JsonObject) -> float | None:
+    """Fidelity of one cell's answer to another's; without calls on either side they agree. None after an error."""
+    if reference.get("error") or candidate.get("error"):
+        return None
+    found = judge(_answer(reference), _answer(candidate), None)
+    return found.fidelity if found.expected else float(not found.triggered)
+
+
+def _answer(cell: JsonObject) -> Answer:
+    calls = [block for block in cell["answer"] if block["type"] == "tool_use"]
+    text = "".join(block["text"] for block in cell["answer"] if block["type"] == "text")
+    return Answer(text=text, calls=[Call(c["id"], c["name"], "", c["input"]) for c in calls])
 
 
 def _derived(cell: JsonObject) -> dict[str, Any]:

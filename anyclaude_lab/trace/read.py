@@ -170,11 +170,7 @@ def _take_2(trace: Trace, number: int, found: JsonObject) -> str | None:
             return f"the blob {name} does not fit its hash"
         trace.blobs[name] = text
     elif kind == "exchange":
-        request, response = found["request"], found["response"]
-        _typed(found["session"], str)
-        _typed(request["segments"], list)
-        _typed(response["status"], int)
-        _typed(response["pieces"], list)
+        _check(found)
         trace.exchanges.append(Recorded(found, number, trace.blobs, max(0, len(trace.origins) - 1)))
     return None
 
@@ -191,9 +187,24 @@ def _take_1(trace: Trace, number: int, found: JsonObject) -> str | None:
 READERS: dict[int, Callable[[Trace, int, JsonObject], str | None]] = {1: _take_1, VERSION: _take_2}
 
 
-def _typed(value: Any, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{type(value).__name__} where {kind.__name__} belongs")
+def _check(found: JsonObject) -> None:
+    """What everyone reads of an exchange without asking. Raises KeyError, TypeError, ValueError."""
+    request, response = found["request"], found["response"]
+    _typed(found["session"], str)
+    _typed(found["started_s"], int, float)
+    _typed(response["status"], int, type(None))
+    _typed(found.get("usage"), dict, type(None))
+    _typed(request["segments"], list)
+    if not all(request["segments"]) or {*map(type, request["segments"])} - {str}:
+        raise ValueError("a segment is no text")
+    for offset_s, text in response["pieces"]:
+        _typed(offset_s, int, float, type(None))
+        _typed(text, str)
+
+
+def _typed(value: Any, *kinds: type) -> None:
+    if not isinstance(value, kinds):
+        raise TypeError(f"{type(value).__name__} where {kinds[0].__name__} belongs")
 
 
 def _verified(text: str, hashes: JsonObject) -> bool:

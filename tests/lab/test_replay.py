@@ -238,3 +238,20 @@ def test_reports_hold_the_figures_and_escape_what_is_not_ours(run: Run, tmp_path
     assert len(orjson.loads(report.written(run.summary(), "json"))) == 2
     assert report.written(run.summary(), "markdown").count("\n") == 3
     assert list(report.ladder(run)["agree"]) == [17, 17]
+
+
+def test_a_variant_is_held_against_the_answers_of_the_baseline_and_of_itself(traces: Traces) -> None:
+    run = lab.replay(traces, [UNTOUCHED, STUBS], progress=False, repeat=2)
+    assert run.compare()["agreement"].eq(1.0).all()
+    assert run.noise_floor()["self_fidelity"].eq(1.0).all()
+    wrong = {"type": "tool_use", "id": "x", "name": "Bash", "input": {"command": "rm -rf /"}}
+    cells = [
+        cell | ({"answer": [wrong]} if cell["variant"] == "stubs" and cell["repeat"] else {}) for cell in run.cells
+    ]
+    planted = Run(run.head, cells)
+    floor = planted.noise_floor().set_index("variant")["self_fidelity"].to_dict()
+    assert floor["untouched"] == 1.0
+    assert floor["stubs"] < 0.5
+    assert planted.compare().query("repeat == 1")["agreement"].lt(1.0).all()
+    once = lab.replay(traces, [UNTOUCHED], progress=False, turns_per_session=1)
+    assert once.noise_floor()["self_fidelity"].isna().all()

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyclaude_lab.trace import record, segments
@@ -29,7 +29,10 @@ from anyclaude_lab.trace.read import Recorded, read_trace
 from anyclaude_lab.trace.record import Encoder, Entry, Recording
 from anyclaude_lab.trace.redaction import Redaction
 from anyclaude_lab.trace.store import Recorder
+from anyclaude_lab.wire.events import text_delta
+from tests.standins import grammar
 from tests.standins.http import wait_until
+from tests.trace.secrets import PLANTED
 
 RULES = Redaction(b"k")
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
@@ -325,6 +328,9 @@ FUTURE = b'{"kind":"trace","format":"anyclaude-trace","version":99}\n'
         (changed(lambda e: e["response"].update(pieces=[[0, "y"]])), "answer does not fit its hash"),
         (changed(lambda e: e["response"].pop("pieces")), "missing"),
         (changed(lambda e: e.update(request=[])), "missing"),
+        (changed(lambda e: e["request"].update(segments=["", 5])), "wrong type"),
+        (changed(lambda e: e["response"].update(pieces=[[0, 5]])), "wrong type"),
+        (changed(lambda e: e.update(started_s="soon")), "wrong type"),
         (b'{"kind":"blob","id":"0123456789abcdef","text":"other"}\n', "blob 0123456789abcdef does not fit its hash"),
         (b"\xff\xfe\n", "not JSON"),
         (b"[" * 100_000 + b"\n", "not JSON"),
@@ -345,10 +351,10 @@ def test_the_first_version_is_read() -> None:
     text, sha = BODY.decode(), hashlib.sha256(BODY).hexdigest()
     request = {"headers": [], "body": text, "body_exact": True, "body_sha256": sha, "stored_sha256": sha}
     answer = {"status": 200, "pieces": [[0.5, "x"]], "exact": False, "sha256": "", "stored_sha256": blob("x")}
-    line = {"format": "anyclaude-trace", "version": 1, "session": "s", "request": request, "response": answer}
+    line = {"format": "anyclaude-trace", "version": 1, "session": "s", "started_s": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "t.jsonl")
-        path.write_bytes(orjson.dumps(line))
+        path.write_bytes(orjson.dumps(line | {"request": request, "response": answer}))
         (exchange,) = read_trace(path).exchanges
     assert (exchange.body, exchange.answer) == (text, "x")
 
@@ -405,3 +411,25 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     file.write_bytes(gzip.compress(b"{}\n" * 3_000_000))
     with pytest.raises(DamagedTrace, match="swells"):
         read_trace(file)
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+@settings(max_examples=5)
+@given(data=st.data())
+def test_no_secret_reaches_the_disk_however_the_stream_is_cut(kind: str, data: st.DataObject) -> None:
+    planted, secret = data.draw(PLANTED[kind])
+    cuts = sorted({0, len(planted), *data.draw(st.lists(st.integers(0, len(planted)), max_size=6))})
+    events = [text_delta(0, planted[a:b]).encode() for a, b in pairwise(cuts)]
+    body = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": planted}], "x": planted})
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = Recorder(Path(folder), RULES)
+        recorder.put(entry(body=body, pieces=tuple(events), request_headers=[("user-agent", planted)]))
+        recorder.close()
+        (file,) = Path(folder).iterdir()
+        (exchange,) = read_trace(file).exchanges
+        text = file.read_text()
+    heard = "".join(delta["delta"]["text"] for _, delta in grammar.events(exchange.answer.encode()))
+    spelled = json.dumps(secret)[1:-1]
+    for found in (text, text.replace("\\\\", "\\"), heard, exchange.body):
+        assert secret not in found
+        assert spelled not in found

@@ -80,10 +80,12 @@ class Judgement:
 
 
 def judge(
-    reference: Answer, candidate: Answer, schemas: Mapping[str, JsonObject], *, folder: str | None = None
+    reference: Answer, candidate: Answer, tools: Mapping[str, JsonObject] | None, *, folder: str | None = None
 ) -> Judgement:
-    """Judge one answer. `schemas`: every tool of the original request; `folder`: what relative paths count from."""
-    wanted, given = reference.calls, candidate.calls
+    """Judge one answer. `tools`: name to schema of every tool of the original request; None: they are not known, and
+    neither names nor arguments are held against them. `folder`: what relative paths count from.
+    """
+    wanted, given, schemas = reference.calls, candidate.calls, tools or {}
     leftover = bool(MARKUP.search(candidate.text))
     unparsed = leftover or any(call.input is None for call in given)
     triggered = bool(given) or leftover
@@ -94,7 +96,7 @@ def judge(
     pairs = best_matching(weights)
     matches = tuple(_match(wanted[w], given[g], schemas, folder) for w, g in pairs)
     errors = [_schema_error(call, schemas.get(call.name)) for call in given]
-    unknown = sum(call.name not in schemas for call in given)
+    unknown = sum(call.name not in schemas for call in given) if tools is not None else 0
     rung, failure = _first_failure(wanted, given, pairs, matches, errors, unparsed, unknown, triggered)
     return Judgement(
         len(wanted),
