@@ -39,9 +39,9 @@ async def test_a_session_is_followed_from_its_first_request_to_its_last(tmp_path
             session.check(result)
             asked = len(backend.chats)
             for page, (theme, width) in zip(pages, LOOKS, strict=True):
-                await page.until(f"document.querySelectorAll('#rows tr').length === {asked}")
+                await page.until(f"document.querySelectorAll('#requests tbody tr').length === {asked}")
                 await check(page, f"{theme}-{width}")
-            rows = await pages[0].texts("#rows tr")
+            rows = await pages[0].texts("#requests tbody tr")
             assert sum("tool_use" in row for row in rows) == len(session.steps())
             assert "Bash" in " ".join(rows) and "Edit" in " ".join(rows)
             lanes = await pages[0].texts("#lanes tr")

@@ -27,7 +27,7 @@ READ = {
 SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
 BILLING = {"type": "text", "text": "x-anthropic-billing-header: cc_version=1; cch=0a1b2;"}
 SESSION = {"x-claude-code-session-id": "7f3a91c0-1111"}
-ROWS = "document.querySelectorAll('#rows tr').length"
+ROWS = "document.querySelectorAll('#requests tbody tr').length"
 
 
 def facts(number: int, **more: object) -> JsonObject:
@@ -72,7 +72,7 @@ async def test_the_page_shows_what_happened_and_believes_no_name(start: StartPro
         async with chromium() as browser:
             shown = await opened(browser, proxy.url)
             await shown.until(f"{ROWS} === 5 && document.getElementById('removed').innerText.includes('billing')")
-            rows = await shown.texts("#rows tr")
+            rows = await shown.texts("#requests tbody tr")
             lanes = await shown.texts("#lanes tr")
             injected = await shown.page.evaluate(
                 "document.images.length + document.querySelectorAll('body script').length"
@@ -147,17 +147,18 @@ async def test_a_thousand_requests_are_shown_and_only_what_is_new_is_touched(sta
             await shown.page.evaluate(
                 """() => {
                     window.touched = { added: 0, removed: 0 };
+                    const rows = nodes => [...nodes].filter(node => node.nodeName !== "TBODY").length;
                     new MutationObserver(changes => {
                         for (const change of changes) {
-                            touched.added += change.addedNodes.length;
-                            touched.removed += change.removedNodes.length;
+                            touched.added += rows(change.addedNodes);
+                            touched.removed += rows(change.removedNodes);
                         }
-                    }).observe(document.getElementById("rows"), { childList: true, subtree: true });
+                    }).observe(document.getElementById("requests"), { childList: true, subtree: true });
                 }"""
             )
             for number in range(HISTORY, HISTORY + 5):
                 proxy.serving.live.publish("finished", **facts(number))
-            await shown.until(f"document.querySelector('#rows tr').id === 'r-{HISTORY + 4:024x}'")
+            await shown.until(f"document.querySelector('#requests tbody tr').id === 'r-{HISTORY + 4:024x}'")
             assert await shown.page.evaluate("touched") == {"added": 5, "removed": 5}
             assert await shown.page.evaluate(ROWS) == HISTORY
             assert (shown.errors, shown.console) == ([], [])
@@ -314,6 +315,20 @@ async def rows_of(http: httpx.AsyncClient, headers: dict[str, str]) -> list[Json
             if len(found) == 2:
                 break
     return found
+
+
+async def test_no_key_gets_onto_the_page(start: StartProxy) -> None:
+    async with OpenAIStandIn([Refusal(500, "you sent Bearer pass-4f5e6d7c8b9a")]) as backend:
+        url = backend.url.replace("://", "://me:pass-4f5e6d7c8b9a@")
+        proxy = await start(env={"LOCAL_URL": f"{url}/v1", "LOCAL_API_KEY": "pass-4f5e6d7c8b9a"})
+        await proxy.ask()
+        sent = ""
+        async with proxy.http.stream("GET", "/v1/live?format=html") as feed:
+            async for piece in feed.aiter_text():
+                sent += piece
+                if '"setup"' in sent and '"badge good' in sent.replace("\\", ""):
+                    break
+    assert "you sent" in sent and "4f5e6d7c" not in sent
 
 
 async def test_an_unknown_form_of_the_feed_is_named(start: StartProxy) -> None:

@@ -1,7 +1,7 @@
 // Puts the pieces of HTML that the proxy sends where they belong. They come escaped; nothing is computed here.
 "use strict";
 
-const ROWS = 1000, SILENT_MS = 10_000, AGAIN_MS = 1000;
+const ROWS = 1000, BLOCK = 50, SILENT_MS = 10_000, AGAIN_MS = 1000;
 const byId = id => document.getElementById(id);
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 let feed, heard = Date.now();
@@ -35,22 +35,32 @@ function showPart({ id, html }) {
 }
 
 function addRows({ fresh, html }) {
-  const body = byId("rows");
-  if (fresh) body.replaceChildren();
+  const table = byId("requests"), blocks = table.tBodies;
+  if (fresh) while (blocks.length) blocks[0].remove();
   const held = document.createElement("template");
   held.innerHTML = html;
   localise(held.content);
-  body.prepend(held.content);
-  while (body.childElementCount > ROWS) body.lastElementChild.remove();
+  const more = held.content.childElementCount;
+  if (more && (blocks[0]?.rows.length ?? BLOCK) + more > BLOCK) {
+    const block = table.createTBody();  // blocks out of sight cost nothing when another one changes
+    block.role = "rowgroup";
+    table.tHead.after(block);
+  }
+  if (more) blocks[0].prepend(held.content);
+  for (let over = table.rows.length - 1 - ROWS; over > 0; over--) {
+    const last = blocks[blocks.length - 1];
+    last.deleteRow(-1);
+    if (!last.rows.length) last.remove();
+  }
 }
 
 function localise(place) {
   for (const time of place.querySelectorAll("time")) time.textContent = clock.format(new Date(time.dateTime));
-  count();
+  if (place.id === "running") count();
 }
 
 function count() {
-  for (const span of document.querySelectorAll("[data-since]")) {
+  for (const span of byId("running").querySelectorAll("[data-since]")) {
     span.textContent = `${Math.max(0, Date.now() / 1000 - span.dataset.since).toFixed(0)} s`;
   }
 }
