@@ -4,7 +4,7 @@ Outside of calls nothing is touched. A call begins with a token of its own; from
 made from the request's schemas allows or forbids each token. Needs `llguidance`; its mask is applied with plain
 operations, so that it works wherever mlx does. A schema that the library cannot enforce is loosened to "an object".
 
-Only for models that write `<tool_call>{json}</tool_call>`, and whose `<tool_call>` is one token.
+Only for models whose calls begin with `<tool_call>`, and for which that is one token. See `call_rules.py`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ import mlx.core as mx
 import numpy as np
 
 from anyclaude_lab.engine.serve.call_forms import HERMES, CallForm
+from anyclaude_lab.engine.serve.call_rules import call_rules
 from anyclaude_lab.wire.events import JsonObject
 
 Matcher = Any  # llguidance.LLMatcher
 
 CLOSING = "</tool_call>"
 MEMO_GRAMMARS = 32
-# As models were trained to write it, and what the library does not know is let through rather than refused.
-STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": True}
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +64,8 @@ class Guide:
 class CallGrammar:
     """The grammars of one model. Any thread may call; made by `call_grammar`."""
 
-    def __init__(self, tokenizer: Any, marker: int, closing: int | None) -> None:
-        self._tokenizer, self._marker = tokenizer, marker
+    def __init__(self, tokenizer: Any, form: CallForm, marker: int, closing: int | None) -> None:
+        self._tokenizer, self._form, self._marker = tokenizer, form, marker
         self._closing = f"<[{closing}]>" if closing is not None else json.dumps(CLOSING)
         self._memo: dict[str, Matcher] = {}
         self._one_at_a_time = threading.Lock()
@@ -93,7 +92,9 @@ class CallGrammar:
         return self._matcher(loose)
 
     def _matcher(self, tools: Mapping[str, JsonObject]) -> Matcher:
-        return import_module("llguidance").LLMatcher(self._tokenizer, _lark(tools, self._closing), log_level=0)
+        return import_module("llguidance").LLMatcher(
+            self._tokenizer, call_rules(tools, self._form, self._closing), log_level=0
+        )
 
 
 def call_grammar(hub_tokenizer: Any, form: CallForm | None, end_token: int) -> CallGrammar | None:
@@ -102,22 +103,13 @@ def call_grammar(hub_tokenizer: Any, form: CallForm | None, end_token: int) -> C
     marker, closing = (backend.encode(text, add_special_tokens=False).ids for text in (HERMES.marker, CLOSING))
     if find_spec("llguidance") is None:
         reason = "llguidance is not installed"
-    elif form is not HERMES or len(marker) != 1:
+    elif form is None or form.marker != HERMES.marker or len(marker) != 1:
         reason = "no grammar is known for the way in which this model writes them"
     else:
         try:
             vocabulary = import_module("llguidance").LLTokenizer(backend.to_str(), eos_token=end_token)
-            return CallGrammar(vocabulary, marker[0], closing[0] if len(closing) == 1 else None)
+            return CallGrammar(vocabulary, form, marker[0], closing[0] if len(closing) == 1 else None)
         except ValueError as error:
             reason = f"llguidance cannot read its tokenizer ({error})"
     log.warning("tool calls are not constrained: %s", reason)
     return None
-
-
-def _lark(tools: Mapping[str, JsonObject], closing: str) -> str:
-    """What may stand between the markers."""
-    rules = [f'start: "\\n"? ({" | ".join(f"call{n}" for n in range(len(tools)))}) "\\n"? {closing}']
-    for number, (name, schema) in enumerate(tools.items()):
-        head = json.dumps(f'{{"name": {json.dumps(name)}, "arguments": ')
-        rules.append(f'call{number}: {head} %json {json.dumps(schema | {"x-guidance": STYLE})} "}}"')
-    return "\n".join(rules) + "\n"

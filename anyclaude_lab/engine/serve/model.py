@@ -56,9 +56,11 @@ def _told_name(folder: Path) -> str:
 
 def _load(name: str) -> tuple[Any, Any, dict[str, Any]]:
     from mlx_lm import load
+    from mlx_lm.generate import maybe_set_recommended_wired_limit
 
     try:
         model, tokenizer, config = load(name, return_config=True)
+        maybe_set_recommended_wired_limit()  # on Metal the weights then stay where the accelerator can reach them
     except Exception as error:
         raise SettingsError(_why_not(name, error)) from None
     return model, tokenizer, config
