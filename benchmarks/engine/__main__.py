@@ -10,6 +10,7 @@ letter; greedy, one token of answer. TTFT here is the time until that token has 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import tempfile
@@ -17,13 +18,16 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
 
 from benchmarks.engine.random_model import Shape, write
 from benchmarks.engine.serving import Messages, Reply, Server, ours, stock
 
 SIDE_TOKENS = 200
-HEAD = "You help with code. "
 
 
 @dataclass
@@ -180,7 +184,81 @@ def parallel(bench: Bench) -> None:
     line(f"last of 4 agents on a cold head / one alone, {tokens} tokens", **{n: shown(v) for n, v in found.items()})
 
 
-FIGURES = {"warm": warm, "side": side, "retry": retry, "crowd": crowd, "parallel": parallel, "restart": restart}
+def calls(bench: Bench) -> None:
+    """Calls that fit their schemas, of those that a random model was made to begin; what that costs a token."""
+    if find_spec("llguidance") is None:
+        line("calls that fit their schemas", ours="llguidance is not installed")
+        return
+    talk: Messages = [{"role": "user", "content": "Do something."}]
+    right = wrong = cut = 0
+    with ours(bench.model, grammar=True) as server:
+        for seed in range(CALLS):
+            sampled = {"temperature": 1.0, "seed": seed, "max_tokens": 600}
+            _, answer = server.whole(messages=talk, tools=CALL_TOOLS, tool_choice="required", **sampled)
+            found = answer["choices"][0]["message"].get("tool_calls")
+            good = found is not None and fits(found[0]["function"])
+            right, wrong, cut = right + good, wrong + (found is not None and not good), cut + (found is None)
+        kept = per_token(server, talk)
+    line("calls of a random model", fit=f"{right}", do_not=f"{wrong}", cut_by_length=f"{cut}", of=f"{CALLS}")
+    free = per_token(bench.servers[0], talk)
+    line("ms per token within calls (260 tokens of vocabulary)", grammar=shown(kept, " ms"), free=shown(free, " ms"))
+
+
+def fits(call: dict[str, str]) -> bool:
+    schema = next(t["function"]["parameters"] for t in CALL_TOOLS if t["function"]["name"] == call["name"])
+    return Draft202012Validator(schema).is_valid(json.loads(call["arguments"]))
+
+
+def per_token(server: Server, talk: Messages) -> list[float]:
+    """Milliseconds, without the prompt's."""
+    found = []
+    for seed in range(20):
+        sampled = {"temperature": 1.0, "seed": seed, "messages": talk, "tools": CALL_TOOLS, "tool_choice": "required"}
+        short, _ = server.whole(max_tokens=1, **sampled)
+        long, answer = server.whole(max_tokens=200, **sampled)
+        if (tokens := answer["usage"]["completion_tokens"]) > 20:
+            found.append(1000 * (long - short) / (tokens - 1))
+    return found
+
+
+CALLS = 200
+_TEXT = {"type": "string", "maxLength": 40}
+_ITEM = {
+    "type": "object",
+    "properties": {"text": _TEXT, "state": {"enum": ["open", "done"]}, "urgent": {"type": "boolean"}},
+    "required": ["text", "state"],
+    "additionalProperties": False,
+}
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "Look": {"path": _TEXT, "limit": {"type": "integer", "minimum": 1, "maximum": 2000}},
+    "Run": {"command": _TEXT, "timeout": {"type": "number"}, "beside": {"type": "boolean"}},
+    "Plan": {"items": {"type": "array", "maxItems": 3, "items": _ITEM}, "of": {"anyOf": [_TEXT, {"type": "null"}]}},
+}
+CALL_TOOLS: list[dict[str, Any]] = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "parameters": {
+                "type": "object",
+                "properties": properties,
+                "required": [next(iter(properties))],
+                "additionalProperties": False,
+            },
+        },
+    }
+    for name, properties in _SCHEMAS.items()
+]
+
+FIGURES = {
+    "warm": warm,
+    "side": side,
+    "retry": retry,
+    "crowd": crowd,
+    "parallel": parallel,
+    "restart": restart,
+    "calls": calls,
+}
 
 
 def main() -> None:

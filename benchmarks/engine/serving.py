@@ -56,6 +56,13 @@ class Server:
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
         return Reply(seconds, usage["prompt_tokens"], cached, text)
 
+    def whole(self, **body: Any) -> tuple[float, dict[str, Any]]:
+        """Seconds, and the answer to a request that is not streamed."""
+        began = time.perf_counter()
+        answer = httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=600, trust_env=False)
+        answer.raise_for_status()
+        return time.perf_counter() - began, answer.json()
+
     def leave_at(self, messages: Messages, share: float) -> None:
         """Ask, and hang up once `share` of the prompt is computed."""
         with self._stream(messages, True, 1) as lines:
@@ -88,9 +95,10 @@ class Server:
 
 
 @contextmanager
-def ours(model: Path, disk: Path | None = None, bits: int | None = None) -> Iterator[Server]:
+def ours(model: Path, disk: Path | None = None, bits: int | None = None, *, grammar: bool = False) -> Iterator[Server]:
     """Our engine; its budget in memory is small beside the machine's, large beside the model's."""
-    with _running(own_server(model, EngineOptions(disk=disk, disk_bits=bits, memory_mb=2000))) as server:
+    options = EngineOptions(disk=disk, disk_bits=bits, memory_mb=2000, grammar=grammar)
+    with _running(own_server(model, options)) as server:
         yield server
 
 
