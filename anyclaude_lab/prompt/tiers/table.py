@@ -1,7 +1,7 @@
 """What Claude Code's prompts consist of, as data: which kinds of text there are, and from which tier each goes.
 
 An anchor is a heading or a few words (eight at most) by which a kind of text is known in every release measured
-(1.0.100 to 2.1.330). A text without an anchor is not the client's as far as we know, and stays: a release nobody has
+(1.0.60 to 2.1.330). A text without an anchor is not the client's as far as we know, and stays: a release nobody has
 seen loses less, never the wrong thing. A new section of the client is one row or one anchor here.
 """
 
@@ -129,6 +129,8 @@ GENERIC: tuple[Kind, ...] = (
             "when the user directly asks about claude code",
             "when the user directly asks about any of",
             "get accurate information from the official claude code",
+            "the available sub-pages are",
+            "example: https://docs.anthropic.com/en/docs/claude-code",
             "the most recent claude model",
             "most recent frontier claude model is",
             "is available as a cli in the terminal",
@@ -185,6 +187,8 @@ GENERIC: tuple[Kind, ...] = (
             "you use a pronoun for someone",
             "do not use a colon before tool calls",
             "meant to be a fast agent that returns",
+            "avoid unnecessary or excessive self-correction",
+            "a follow-up question about your earlier work is",
         ),
     ),
     Kind(
