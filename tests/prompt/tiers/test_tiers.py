@@ -306,7 +306,7 @@ def cpu_s(unit: str, characters_: int) -> float:
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_time_grows_with_the_size_and_no_faster(unit: str) -> None:
-    assert cpu_s(unit, 80_000) < 10 * cpu_s(unit, 20_000) + 0.1
+    assert cpu_s(unit, 40_000) < 10 * cpu_s(unit, 10_000) + 0.1
 
 
 @pytest.mark.parametrize("unit", UNITS)
