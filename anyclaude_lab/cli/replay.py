@@ -28,6 +28,7 @@ DOCS = {
     "combine": "shards of one run put together",
 }
 MOST_VARIANTS = 64
+FIRST_LOOK_TURNS = 14  # of a session where nothing is chosen: enough to decide, and a minute on two cores
 
 
 def replay(words: Sequence[str]) -> int:
@@ -44,6 +45,9 @@ def replay(words: Sequence[str]) -> int:
     traces = load(given.traces)
     for complaint in traces.complaints:
         print(f"anyclaude-bench: {complaint}", file=sys.stderr)
+    if given.turns is None and not (given.backend or given.grid or given.tier or given.stub_tools or given.adapter):
+        given.turns = FIRST_LOOK_TURNS
+        print(f"A first look: {FIRST_LOOK_TURNS} turns of each session; --turns asks for more.", file=sys.stderr)
     run = replayed(
         traces,
         variants(given),

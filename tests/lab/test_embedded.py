@@ -1,0 +1,25 @@
+"""The real server: what is said of a prompt before it is sent is what the server reports."""
+
+from __future__ import annotations
+
+import pytest
+
+import anyclaude_lab as lab
+from tests.requirements import require_mlx
+from tests.trace.record_sessions import BUNDLED
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(200)
+def test_prompt_and_reused_tokens_are_told_beforehand() -> None:
+    require_mlx()
+    stubs = lab.variant("stubs", backend="embedded", adapter="auto", stub_tools=True)
+    plain = lab.variant("plain", backend="embedded", max_tokens=24)
+    run = lab.replay(lab.load(BUNDLED / "short-fix.jsonl"), [plain, stubs], progress=False, turns_per_session=3)
+    turns = run.turns
+    assert turns["error"].isna().all(), list(turns["error"])
+    assert list(turns["prompt_tokens"]) == list(turns["rendered_tokens"])
+    assert list(turns["prompt_tokens_cached"]) == list(turns["expected_tokens"])
+    assert turns["ttft_s"].notna().all()
+    assert (turns["output_tokens"] <= 96).all()
+    assert turns["prompt_tokens_cached"].sum() > 0
