@@ -90,7 +90,7 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.call_soon_threadsafe(ended.set)
 
     engine = Engine(_options(options), failed)
-    runner = web.AppRunner(Api(engine).application(), handler_cancellation=True, access_log=None)
+    runner = web.AppRunner(Api(engine).application(), handler_cancellation=True, access_log=None, shutdown_timeout=2)
     await runner.setup()
     await web.TCPSite(runner, options.host, options.port).start()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -20,7 +20,7 @@ from anyclaude_lab.engine.serve.job import Failure, Finish, Job, Progress
 from anyclaude_lab.engine.serve.prefixes import Rank, Tokens
 from anyclaude_lab.engine.serve.runner import Runner
 from anyclaude_lab.engine.serve.store import PrefixStore
-from anyclaude_lab.errors import AnyclaudeError, BackendFailed
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailable
 
 LEAST_SHARED_TOKENS = 64  # computing fewer twice is cheaper than waiting
 IDLE_S = 0.2  # quiet for so long, heads are written
@@ -53,8 +53,13 @@ class Scheduler:
             for job in [job for job in self.jobs if job.cancelled]:
                 self._cancelled(job)
             self._turn()
+        ending = BackendUnavailable("The engine is ending", retry_after_s=1)
         for job in list(self.jobs):
             self._cancelled(job)
+            job.tell(Failure(ending))
+        while not self._inbox.empty():
+            if (late := self._inbox.get()) is not None:
+                late.tell(Failure(ending))
         self.store.close()
 
     # -- arriving and leaving ------------------------------------------------------------------------------------

@@ -199,6 +199,16 @@ async def test_what_is_no_json_and_what_is_not_there(client: Client) -> None:
         assert (await response.json())["error"]["message"] == "Not Found"
 
 
+async def test_an_answer_is_not_left_hanging_when_the_engine_ends(model_folders: dict[str, Path]) -> None:
+    async with serving(model_folders["plain"]) as client:
+        async with client.post(messages=LONG, max_tokens=30_000, temperature=1.0, stream=True) as response:
+            await response.content.readline()
+            await asyncio.to_thread(client.engine.stop)
+            chunks, _, done = await events(response)
+        assert not done
+        assert "ending" in chunks[-1]["error"]["message"]
+
+
 async def test_requests_while_it_loads_are_told_to_come_again(model_folders: dict[str, Path]) -> None:
     engine = Engine(Options(str(model_folders["plain"]), 1), lambda error: None)  # not started: it stays loading
     runner = web.AppRunner(Api(engine).application())
