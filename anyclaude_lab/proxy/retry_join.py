@@ -2,8 +2,9 @@
 
 A client that asks again has hung up before. A backend that throws its computed prompt away when the connection closes
 would begin a 20-second prefill anew for every retry, so a prefill whose client left runs on for `grace_s` seconds and
-is handed to whoever asks the same. The same request of the same session that comes while the first is being answered
-gets the events from the first one on, then those that follow.
+is handed to whoever asks the same; each time it waits twice as long, as the client does between its retries. The same
+request of the same session that comes while the first is being answered gets the events from the first one on, then
+those that follow.
 
 What must not be joined: an answer whose tool call another client has in hand (it would run twice), one that failed,
 one whose beginning is no longer kept, and, for a client that names no session, one that has a client.
@@ -27,6 +28,7 @@ from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.headers import ClientHints, is_probe
 from anyclaude_lab.wire.request import Request
 
+LONGEST_GRACE_S = 16.0
 KEYED = (
     "model",
     "system",
@@ -42,10 +44,21 @@ KEYED = (
 )
 
 
+# What the API does where nothing is said; releases before 2.1 say it only in the retry without a stream.
+MEANT_ANYWAY: JsonObject = {
+    "temperature": 1,
+    "tool_choice": {"type": "auto"},
+    "thinking": {"type": "disabled"},
+    "stop_sequences": [],
+    "tools": [],
+}
+
+
 def twin_key(lane: str, request: Request) -> str:
     """Equal for a request and its retry: everything that decides the answer, not `stream` or `max_tokens`."""
     asked = remove_billing(spell_canonically(request)).body
-    body: JsonObject = {name: asked.get(name) for name in KEYED}
+    said = {name: asked[name] for name in KEYED if asked.get(name) is not None}
+    body: JsonObject = {name: value for name, value in said.items() if value != MEANT_ANYWAY.get(name)}
     return hashlib.sha256(lane.encode() + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -78,7 +91,9 @@ class RetryJoin:
             return  # somebody has joined since
         if hold and self.grace_s > 0 and self._given.get(answer.key) is answer and answer.worth_holding:
             self._metrics.retry_grace.labels("held").inc()
-            self._held[answer] = asyncio.create_task(self._expire(answer))
+            grace_s = min(self.grace_s * 2**answer.holds, max(self.grace_s, LONGEST_GRACE_S))
+            answer.holds += 1
+            self._held[answer] = asyncio.create_task(self._expire(answer, grace_s))
         else:
             await self._drop(answer)
 
@@ -93,8 +108,8 @@ class RetryJoin:
     def _may_join(given: SharedAnswer, hints: ClientHints) -> bool:
         return given.joinable and (not given.readers or hints.session_id is not None)
 
-    async def _expire(self, answer: SharedAnswer) -> None:
-        await asyncio.sleep(self.grace_s)
+    async def _expire(self, answer: SharedAnswer, grace_s: float) -> None:
+        await asyncio.sleep(grace_s)
         del self._held[answer]
         self._metrics.retry_grace.labels("cancelled").inc()
         await self._drop(answer)

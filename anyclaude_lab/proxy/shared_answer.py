@@ -26,6 +26,7 @@ class SharedAnswer:
         self.prepared: asyncio.Future[Exchange] = asyncio.ensure_future(preparing)
         self.opened: asyncio.Future[Exchange] = asyncio.ensure_future(self._open())
         self.readers: set[Reader] = set()
+        self.holds = 0  # how often it was kept without a reader
         self._kept: list[list[Event]] = []
         self._forgotten = 0  # batches before the kept ones
         self._events = 0  # in the kept batches

@@ -117,6 +117,15 @@ async def test_the_attribution_block_and_cache_marks_do_not_tell_two_requests_ap
         assert len(backend.chats) == 1
 
 
+async def test_what_is_meant_anyway_may_be_said(start: StartProxy) -> None:
+    async with OpenAIStandIn([reply(WORDS, silence_s=0.4)]) as backend:
+        proxy = await start(backend.url)
+        said_too = {"temperature": 1, "tool_choice": {"type": "auto"}, "stream": False, "max_tokens": 21333}
+        bodies = [ASK | {"tools": [BASH]}, ASK | {"tools": [BASH]} | said_too]
+        await asyncio.gather(*(proxy.http.post("/v1/messages", json=body, headers=ONE) for body in bodies))
+        assert len(backend.chats) == 1
+
+
 @pytest.mark.parametrize(
     ("headers", "changes"),
     [
@@ -209,6 +218,23 @@ async def test_a_refusal_is_told_to_both(start: StartProxy) -> None:
         answers = await asyncio.gather(*(proxy.http.post("/v1/messages", json=ASK, headers=ONE) for _ in range(2)))
         assert [answer.status_code for answer in answers] == [529, 529]
         assert len(backend.chats) == 1
+
+
+async def test_each_retry_is_waited_for_twice_as_long(start: StartProxy) -> None:
+    async with OpenAIStandIn([reply(WORDS, silence_s=1.5)], profile="mlx-lm") as backend:
+        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "300"})
+        _, writer = await asked_raw(proxy, ONE)
+        await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
+        for pause_s in (0.0, 0.4):  # the second is longer than the first wait, shorter than the second
+            writer.close()
+            await wait_until_async(lambda: _readers(proxy) == 0, "it has left")
+            await asyncio.sleep(pause_s)
+            _, writer = await asked_raw(proxy, ONE)
+            await wait_until_async(lambda: _readers(proxy) == 1, "the retry has joined")
+        writer.close()
+        await wait_until_async(lambda: _readers(proxy) == 0, "it has left")
+        assert WORDS in said(await proxy.http.post("/v1/messages", json=ASK, headers=ONE))
+        assert len(backend.chats) == 1 and (await joins(proxy))["waiting"] == 3
 
 
 async def test_whoever_joins_in_the_moment_of_leaving_keeps_the_answer(start: StartProxy) -> None:
