@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from anyclaude_lab.backends.base import Call
-from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, SettingsError
+from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, SettingsError, for_status
 from anyclaude_lab.exchange import Exchange, prepare
 from anyclaude_lab.lab.answers import Answer, read_answer
 from anyclaude_lab.lab.arms import Arm, Backends, opened
@@ -185,7 +185,8 @@ async def _ask(arm: Arm, turn: Turn, nonce: str) -> JsonObject:
 
 async def _prepared(arm: Arm, original: Request, turn: Turn, nonce: str) -> Exchange:
     """The exchange, ready to be opened; its prompt begins with the nonce of the arm."""
-    asked = original.with_(stream=True, max_tokens=original.max_tokens or 4096)
+    wanted = original.max_tokens or 4096
+    asked = original.with_(stream=True, max_tokens=min(wanted, arm.way.output_cap_tokens or wanted))
     sampling = {name: value for name, value in arm.variant.sampling if name != "max_tokens"}
     asked = asked.with_(**sampling) if sampling else asked
     if not arm.variant.translates:
@@ -204,6 +205,11 @@ async def _heard(exchange: Exchange) -> list[tuple[float | None, str]]:
     """The events of the answer with their arrival, in seconds since it was sent."""
     exchange.started = time.monotonic()
     await exchange.open()
+    reply = exchange.reply
+    if reply is not None and reply.decoder is None:  # passthrough of something that is no stream: a refusal
+        told = b"".join([data async for data in reply.body])[:500].decode("utf-8", "replace")
+        await reply.close()
+        raise for_status(reply.status, f"{reply.backend} answered with status {reply.status}: {told}")
     pieces: list[tuple[float | None, str]] = [(exchange.headers_s, exchange.start.encode().decode())]
     while (events := await exchange.next()) is not None:
         if events:

@@ -1,0 +1,62 @@
+"""Replay through the backends of the proxy, each against a stand-in: the request, the answer, the refusal."""
+
+from __future__ import annotations
+
+import pytest
+
+import anyclaude_lab as lab
+from anyclaude_lab.lab.load import Traces
+from tests.standins.anthropic_api import AnthropicStandIn
+from tests.standins.http import running
+from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.script import Refusal, ToolCall, reply
+from tests.trace.record_sessions import BUNDLED
+
+READ = reply(ToolCall("Read", {"file_path": "/srv/basket/basket.py"}))
+TEXT = reply("It divides by zero.")
+
+
+@pytest.fixture(scope="module")
+def traces() -> Traces:
+    found: Traces = lab.load(BUNDLED / "short-fix.jsonl")
+    return found
+
+
+def test_a_local_server_is_asked_in_its_dialect_and_judged(traces: Traces) -> None:
+    with running(OpenAIStandIn([READ, READ], profile="mlx-lm")) as server:
+        local = lab.variant("local", backend=f"mlx={server.url}/v1", stub_tools=True, temperature=0.0)
+        run = lab.replay(traces, [local], progress=False, turns_per_session=2)
+        asked = [chat.json for chat in server.chats]
+    assert list(run.turns["failure"].fillna("agrees")) == ["agrees", "spurious_call"]
+    assert run.turns["prompt_tokens"].notna().all()
+    assert run.turns["rendered_tokens"].isna().all(), "whose tokenizer it has is not known"
+    assert asked[0]["temperature"] == 0.0
+    assert all(chat["messages"][0]["content"].startswith("[") for chat in asked), "the nonce of the arm"
+    assert server.violations == []
+
+
+def test_the_api_gets_the_recorded_request_for_another_model(traces: Traces, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(AnthropicStandIn([READ, TEXT])) as api:
+        monkeypatch.setenv("ANYCLAUDE_CLAUDE_URL", api.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api03-test")
+        claude = lab.variant("claude", backend="claude=claude-other", max_tokens=50)
+        run = lab.replay(traces, [claude], progress=False, turns_per_session=2)
+        asked = [post.json for post in api.posts("/v1/messages")]
+    assert run.turns["error"].isna().all(), list(run.turns["error"])
+    assert run.turns["fidelity"].dropna().eq(1.0).all()
+    assert [body["model"] for body in asked] == ["claude-other"] * 2
+    assert [body["max_tokens"] for body in asked] == [50] * 2
+    assert asked[0]["system"][0]["text"].startswith("You repair"), "nothing of ours in it"
+    assert run.turns["prompt_tokens_cached"].notna().all()
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "no such key"), (529, "Overloaded")])
+def test_a_refusal_is_a_row_and_the_rest_goes_on(
+    traces: Traces, monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    with running(AnthropicStandIn([Refusal(status, said), TEXT])) as api:
+        monkeypatch.setenv("ANYCLAUDE_CLAUDE_URL", api.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api03-test")
+        run = lab.replay(traces, [lab.variant("c", backend="claude=m")], progress=False, turns_per_session=2)
+    assert said in run.turns["error"].iloc[0]
+    assert list(run.turns["error"].isna()) == [False, True]
