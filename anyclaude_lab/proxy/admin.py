@@ -27,7 +27,7 @@ async def ready(http: web.Request, serving: Serving) -> web.Response:
             "state": (breaker.state.name if breaker else "DISABLED"),
             "failure_count": breaker.failures_in_a_row if breaker else 0,
         },
-        "backend": serving.variant.backend.status() | {"problem": complaint},
+        "backend": serving.backend_status() | {"problem": complaint and serving.log.clean(complaint)},
     }
     body = {"status": "ready" if healthy else "not_ready", "mode": serving.settings.mode, "checks": checks}
     return web.json_response(body, status=200 if healthy else 503)
@@ -47,7 +47,7 @@ async def metrics(http: web.Request, serving: Serving) -> web.Response:
     facts = serving.metrics.json() | {
         "mode": serving.settings.mode,
         "retry_grace_s": serving.settings.retry_grace_s,
-        "backend": serving.variant.backend.status(),
+        "backend": serving.backend_status(),
     }
     return web.json_response(facts)
 

@@ -135,7 +135,7 @@ class _Page:
     def _status_parts(self) -> dict[str, Html]:
         serving = self._serving
         breaker = serving.breaker.snapshot(time.monotonic()) if serving.breaker else None
-        status = _without_keys(serving, serving.variant.backend.status())
+        status = serving.backend_status()
         ready = self._problem is None if self._asked else None
         return {
             "state": view.state(serving.settings.mode, str(status.get("name")), ready, breaker),
@@ -155,12 +155,6 @@ class _Page:
     async def _send(self, event: str, data: JsonObject, number: int | None = None) -> None:
         name = f"id: {self._serving.live.name}-{number}\n" if number is not None else ""
         await self._response.write(f"event: {event}\n{name}data: ".encode() + orjson.dumps(data, default=str) + b"\n\n")
-
-
-def _without_keys(serving: Serving, status: JsonObject) -> JsonObject:
-    """An address may hold a password, and an error what a server repeated."""
-    cleaned: JsonObject = orjson.loads(serving.log.clean(orjson.dumps(status).decode()))
-    return cleaned
 
 
 def _last_seen(http: web.Request, serving: Serving) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import orjson
 from aiohttp import web
 
 from anyclaude_lab.backends.base import Call
@@ -58,6 +59,11 @@ class Serving:
     def __post_init__(self) -> None:
         self.joins = RetryJoin(self.settings.retry_grace_s, self.metrics)
         self.door = Door(self.settings.host, self.access_token)
+
+    def backend_status(self) -> JsonObject:
+        """What the backend says of itself, without the keys that a server's error may have repeated."""
+        cleaned: JsonObject = orjson.loads(self.log.clean(orjson.dumps(self.variant.backend.status()).decode()))
+        return cleaned
 
     def recording(self) -> Recording | None:
         """Where the bytes that one client gets are noted; None where sessions are not recorded."""

@@ -52,7 +52,7 @@ def lane_label(facts: JsonObject) -> str:
 
 def row(facts: JsonObject) -> Html:
     """A request that is over, as a row of the table of `HEADINGS`."""
-    failed = failed_on(facts)
+    failed, begun = failed_on(facts), facts.get("ttft_s") is not None
     cells = [
         _cell("when", clock(facts.get("at"))),
         _cell("lane", *_who(facts)),
@@ -63,7 +63,12 @@ def row(facts: JsonObject) -> Html:
         _cell("split", *_split(facts)),
         _cell("n total", seconds(facts.get("total_s"))),
     ]
-    return tag("tr", *cells, id=f"r-{facts.get('id')}", role="row", class_="bad" if failed else None)
+    return tag("tr", *cells, id=f"r-{facts.get('id')}", role="row", class_=_kind(bool(failed), begun))
+
+
+def _kind(failed: bool, begun: bool) -> str | None:
+    """`bare` has nothing but its error to show."""
+    return ("bad" if begun else "bad bare") if failed else None
 
 
 def failed_on(facts: JsonObject) -> str | None:
