@@ -36,11 +36,15 @@ class Traces:
             except DamagedTrace as damage:
                 self.complaints.append(damage.message)
                 continue
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
                 self.complaints.append(f"{source.name}: {error!r}; the file is left out, see anyclaude-bench verify.")
                 continue
             self.complaints += trace.complaints
             self.sources.append(source)
+            undefined = {call["tool"] for call in rows.calls if not call["offered"]}
+            if undefined:
+                names = ", ".join(sorted(undefined))
+                self.complaints.append(f"{trace.name}: tools are called that no request defines: {names}.")
             sessions += rows.sessions()
             turns += rows.turns
             calls += rows.calls

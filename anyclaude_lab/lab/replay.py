@@ -259,7 +259,7 @@ def _judged(turn: Turn, original: Request, answer: Answer) -> JsonObject:
     """The ladder against the recorded answer and the tools as the client offered them."""
     reference = read_answer(turn.recorded.pieces)
     folder = _FOLDER.search(text_of(original.body.get("system")))
-    found = judge(reference, answer, original.offered_tools(), folder=folder[1] if folder else None)
+    found = judge(reference, answer, original.offered_tools() or None, folder=folder[1] if folder else None)
     named = [match for match in found.matches if match.name_match]
     return {
         "reference_calls": found.reference_calls,

@@ -84,16 +84,16 @@ def ladder(run: Run) -> pd.DataFrame:
 def html(run: Run) -> str:
     """The report as one page: no script, nothing loaded."""
     parts: list[Html] = [tag("h1", "Replay"), tag("p", *[joined(note, tag("br")) for note in notes(run)])]
-    parts += [tag("h2", "Summary"), _html_table(run.summary())]
+    parts += [tag("h2", "Summary"), html_table(run.summary())]
     parts += [tag("h2", "Prefix reuse: reported, expected, ideal"), _bars(run.summary(), _REUSE)]
     parts += [
         tag("h2", "Fidelity with its 95% interval"),
         _bars(run.summary(), ("fidelity_low", "fidelity", "fidelity_high")),
     ]
-    parts += [tag("h2", "Where answers part from the recording"), _html_table(ladder(run))]
-    parts += [tag("h2", "Pareto"), _html_table(run.pareto())]
+    parts += [tag("h2", "Where answers part from the recording"), html_table(ladder(run))]
+    parts += [tag("h2", "Pareto"), html_table(run.pareto())]
     if len(run.variants) > 1:
-        parts += [tag("h2", "Savings by depth of the conversation"), _html_table(run.by_depth())]
+        parts += [tag("h2", "Savings by depth of the conversation"), html_table(run.by_depth())]
     head = joined(tag("meta", charset="utf-8"), tag("title", "anyclaude replay"), tag("style", Html(_CSS)))
     return "<!doctype html>" + tag("html", tag("head", head), tag("body", joined(*parts)), lang="en")
 
@@ -129,7 +129,8 @@ def _bars(table: pd.DataFrame, columns: Sequence[str]) -> Html:
     return tag("table", *rows)
 
 
-def _html_table(table: pd.DataFrame) -> Html:
+def html_table(table: pd.DataFrame) -> Html:
+    """A table, every cell escaped."""
     head = tag("tr", *[tag("th", str(column)) for column in table.columns])
     return tag("table", head, *[tag("tr", *[tag("td", cell) for cell in row]) for row in _cells(table)])
 

@@ -39,6 +39,15 @@ class Run:
         """Names, in the order they were given."""
         return [variant["name"] for variant in self.head["variants"]]
 
+    def __repr__(self) -> str:
+        errors = sum(bool(cell.get("error")) for cell in self.cells)
+        return f"<Run: {len(self.variants)} variants, {len(self.cells)} turns, {errors} errors>"
+
+    def _repr_html_(self) -> str:
+        from anyclaude_lab.lab.report import html_table, short
+
+        return html_table(short(self))
+
     @cached_property
     def turns(self) -> pd.DataFrame:
         """A row for each variant, repeat and turn."""

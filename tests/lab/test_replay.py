@@ -164,6 +164,19 @@ def test_turns_that_cannot_be_asked_are_left_out(tmp_path: Path) -> None:
         lab.replay(nothing, [UNTOUCHED], progress=False)
 
 
+def test_tools_that_no_request_defines_are_named_and_not_held_against_anybody(tmp_path: Path) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "go"}]}
+    call = {"type": "tool_use", "id": "toolu_1", "name": "Lost", "input": {"a": 1}}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [call], "usage": {}}
+    answer = b"".join(event.encode() for event in unfold(message | {"stop_reason": "tool_use", "stop_sequence": None}))
+    encoder = Encoder(Redaction(b"k"))
+    entry = Entry("s", {"lane": "s/1", "request_id": "1"}, 200, orjson.dumps(body), Recording(0.0, [(0.1, answer)]))
+    (tmp_path / "t.jsonl").write_bytes(encoder.start() + encoder.lines(entry)[0])
+    traces = lab.load(tmp_path)
+    assert "Lost" in traces.complaints[0]
+    assert list(lab.replay(traces, [UNTOUCHED], progress=False).turns["fidelity"]) == [1.0]
+
+
 def test_shapes_are_not_replayed(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_bytes(scrubbed(read_trace(BUNDLED / "short-fix.jsonl"), "shape"))
     with pytest.raises(SettingsError, match="counted, not replayed"):
@@ -233,6 +246,8 @@ def test_reports_hold_the_figures_and_escape_what_is_not_ours(run: Run, tmp_path
     assert "<b>x" not in page and "&lt;b&gt;x" in page
     assert "<script" not in page and "http" not in page
     assert "\x1b" not in table
+    assert "<b>x" not in hostile._repr_html_() and "<table>" in hostile._repr_html_()
+    assert repr(run) == f"<Run: 2 variants, {len(run.cells)} turns, 0 errors>"
     files = report.write(run, tmp_path)
     assert {file.name for file in files} == {"report.html", "summary.md", "summary.csv", "turns.csv"}
     assert len(orjson.loads(report.written(run.summary(), "json"))) == 2
