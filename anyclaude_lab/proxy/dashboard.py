@@ -24,6 +24,7 @@ from anyclaude_lab.proxy.serving import Serving
 from anyclaude_lab.views import page as view
 from anyclaude_lab.views.html import Html, joined
 from anyclaude_lab.views.live import Live
+from anyclaude_lab.views.requests import row
 from anyclaude_lab.wire.events import JsonObject
 
 ROWS_AT_ONCE = 50  # rendered in a few milliseconds, so that answers that are being given are not held up
@@ -115,14 +116,13 @@ class _Page:
         for some in _slices(items, ROWS_AT_ONCE):
             rows: list[Html] = []
             for item in some:
-                parts, row = self._live.see(item)
-                changed |= parts
-                if row is not None and item["serial"] > self._after:
+                changed |= self._live.see(item)
+                if item.get("serial", 0) > self._after:
                     self._after = item["serial"]
-                    rows.insert(0, row)
+                    rows.insert(0, row(item))
             if rows:
                 await self._send("rows", {"fresh": False, "html": joined(rows)}, number=self._after)
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
         made = self._live.parts()
         await self._show_parts({name: made[name]() for name in made if name in changed})
 

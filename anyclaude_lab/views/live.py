@@ -43,8 +43,8 @@ class Live:
     cached_tokens: int = 0
     first_s: deque[float] = field(default_factory=lambda: deque(maxlen=TIMED))
 
-    def see(self, item: JsonObject) -> tuple[set[str], Html | None]:
-        """Take in one item; the names of the parts that changed, and the row of a request that is over."""
+    def see(self, item: JsonObject) -> set[str]:
+        """Take in one item; the names of the parts that changed."""
         kind, name = item["kind"], str(item.get("id"))
         if kind == "started":
             self.running[name] = Running(item)
@@ -53,7 +53,7 @@ class Live:
         else:
             self.running.pop(name, None)
             return self._ended(item)
-        return {"running", "figures"}, None
+        return {"running", "figures"}
 
     def parts(self) -> Mapping[str, Callable[[], Html]]:
         """How each part is made."""
@@ -72,7 +72,7 @@ class Live:
                 known, state=state, done_tokens=item.get("done"), total_tokens=item.get("total")
             )
 
-    def _ended(self, item: JsonObject) -> tuple[set[str], Html]:
+    def _ended(self, item: JsonObject) -> set[str]:
         changed = {"running", "figures"}
         self.over += 1
         if requests.failed_on(item):
@@ -89,7 +89,7 @@ class Live:
             self._lane(str(item["lane"])).see(item)
         if self._count_removed(item):
             changed.add("removed")
-        return changed, requests.row(item)
+        return changed
 
     def _lane(self, name: str) -> Lane:
         lane = self.lanes.pop(name, None) or Lane(name)
