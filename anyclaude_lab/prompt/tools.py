@@ -43,7 +43,10 @@ def _without_line(message: JsonObject) -> JsonObject:
     content = message.get("content")
     if isinstance(content, str):
         return {**message, "content": _drop_line(content)}
-    blocks = [{**block, "text": _drop_line(block["text"])} if "text" in block else block for block in content or []]
+    blocks = [
+        {**block, "text": _drop_line(block["text"])} if isinstance(block.get("text"), str) else block
+        for block in content or []
+    ]
     return {**message, "content": blocks}
 
 
