@@ -208,3 +208,15 @@ def test_breaks_are_listed_by_cause(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("nonce") == 11
     assert main(["breaks", str(BUNDLED / "broken-prefix.jsonl"), "--format", "csv"]) == 0
     assert "/system/1/text" in capsys.readouterr().out
+
+
+def test_record_is_the_launcher_with_recording_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def launcher(words: list[str]) -> int:
+        started.append(words)
+        return 7
+
+    monkeypatch.setattr("anyclaude_lab.proxy.__main__.main", launcher)
+    assert main(["record", "--out", "there", "--mode", "claude", "--", "claude", "-p", "go", "--out", "x"]) == 7
+    assert started == [["--record", "there", "--mode", "claude", "--", "-p", "go", "--out", "x"]]

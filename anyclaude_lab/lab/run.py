@@ -15,8 +15,9 @@ from anyclaude_lab.lab.answers import Answer, Call
 from anyclaude_lab.lab.cells import add_cells, read_results, write_head
 from anyclaude_lab.lab.frames import depth_bucket, frame
 from anyclaude_lab.lab.metrics.fidelity import judge
+from anyclaude_lab.lab.metrics.reuse import cache_efficiency
 from anyclaude_lab.lab.metrics.savings import saving
-from anyclaude_lab.lab.metrics.statistics import MARGIN, bootstrap_mean, bootstrap_ratio, non_inferior
+from anyclaude_lab.lab.metrics.statistics import MARGIN, bootstrap_mean, bootstrap_ratio, non_inferior, pass_hat_k
 from anyclaude_lab.wire.events import JsonObject
 
 TURN = ["session", "lane", "turn", "repeat"]  # what pairs the turns of two variants
@@ -116,6 +117,24 @@ class Run:
             rows.append({"variant": name, "n_pairs": len(pairs)} | told)
         return frame(rows)
 
+    def pass_hat_k(self, k: int) -> pd.DataFrame:
+        """The chance that k repeats of a turn all agree with the recording, averaged; turns with fewer are left out."""
+        good = self.turns[self.turns["error"].isna()]
+        rows = []
+        for name in self.variants:
+            turns = good[good["variant"] == name].groupby(TURN[:3])["exact"].agg(["sum", "count"])
+            tries = zip(turns["sum"].astype(int), turns["count"].astype(int), strict=True)
+            known = [chance for s, n in tries if (chance := pass_hat_k(s, n, k)) is not None]
+            rows.append(
+                {
+                    "variant": name,
+                    "k": k,
+                    "n_turns": len(known),
+                    "pass_rate": sum(known) / len(known) if known else None,
+                }
+            )
+        return frame(rows)
+
     def breaks(self) -> pd.DataFrame:
         """A row for each turn whose prompt did not continue its lane's last one; see `lab.prefix_breaks`."""
         rows = []
@@ -171,6 +190,7 @@ class Run:
             "ideal_hit_rate": _rate(good, "ideal_tokens", "rendered_tokens"),
             "expected_hit_rate": _rate(good, "expected_tokens", "rendered_tokens"),
             "reported_hit_rate": _rate(good, "prompt_tokens_cached", "prompt_tokens"),
+            "cache_efficiency_ratio": _efficiency(good),
             "reported_coverage_rate": float(good["prompt_tokens_cached"].notna().mean()) if len(good) else None,
             "ttft_median_s": _median(good["ttft_s"]),
             "e2e_median_s": _median(good["e2e_s"]),
@@ -254,6 +274,11 @@ def _beats(other: Mapping[Any, Any], row: Mapping[Any, Any]) -> bool:
 def _trigger_f1(turns: pd.DataFrame) -> float | None:
     wanted, triggered = turns["reference_calls"] > 0, turns["triggered"].astype("boolean")
     return _ratio(2 * (wanted & triggered).sum(), wanted.sum() + triggered.sum())
+
+
+def _efficiency(turns: pd.DataFrame) -> float | None:
+    known = turns.dropna(subset=["expected_tokens"])
+    return cache_efficiency(_list(known["prompt_tokens_cached"]), _list(known["expected_tokens"]))
 
 
 def _rate(turns: pd.DataFrame, top: str, bottom: str) -> float | None:

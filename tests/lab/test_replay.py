@@ -267,6 +267,8 @@ def test_a_variant_is_held_against_the_answers_of_the_baseline_and_of_itself(tra
     floor = planted.noise_floor().set_index("variant")["self_fidelity"].to_dict()
     assert floor["untouched"] == 1.0
     assert floor["stubs"] < 0.5
+    assert run.pass_hat_k(2)["pass_rate"].eq(1.0).all()
+    assert run.pass_hat_k(3)["pass_rate"].isna().all(), "two tries cannot tell"
     assert planted.compare().query("repeat == 1")["agreement"].lt(1.0).all()
     once = lab.replay(traces, [UNTOUCHED], progress=False, turns_per_session=1)
     assert once.noise_floor()["self_fidelity"].isna().all()

@@ -90,9 +90,3 @@ def cache_efficiency(reported: Sequence[int | None], expected: Sequence[int]) ->
     known = [(r, e) for r, e in zip(reported, expected, strict=True) if r is not None]
     total = sum(e for _, e in known)
     return sum(r for r, _ in known) / total if total else None
-
-
-def cacheability(expected: Sequence[int], prompts: Sequence[int]) -> float | None:
-    """Expected reuse by prompt tokens: well below 1 is a problem of the prompts."""
-    total = sum(prompts)
-    return sum(expected) / total if total else None

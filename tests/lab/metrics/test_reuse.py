@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from anyclaude_lab.lab.metrics.reuse import IdealCache, MlxCache, cache_efficiency, cacheability, tokens_of
+from anyclaude_lab.lab.metrics.reuse import IdealCache, MlxCache, cache_efficiency, tokens_of
 from tests.requirements import require_mlx
 
 HEAD = list(range(100, 150))
@@ -90,8 +90,6 @@ def test_the_real_cache_of_mlx_lm_agrees() -> None:
     assert differences == []
 
 
-def test_two_ratios_name_two_repairs() -> None:
+def test_efficiency_is_judged_where_the_server_reports() -> None:
     assert cache_efficiency([None, 50, 0], [100, 50, 50]) == 0.5
-    assert cacheability([0, 50], [100, 100]) == 0.25
     assert cache_efficiency([None], [10]) is None
-    assert cacheability([], []) is None
