@@ -45,7 +45,7 @@ async def test_a_session_is_followed_from_its_first_request_to_its_last(tmp_path
             assert sum("tool_use" in row for row in rows) == len(session.steps())
             assert "Bash" in " ".join(rows) and "Edit" in " ".join(rows)
             lanes = await pages[0].texts("#lanes tr")
-            assert any(f"{asked_in_main(session)}" in lane for lane in lanes)
+            assert any(f" {asked_in_main(session)} " in lane for lane in lanes)
             assert str(tmp_path / "traces") in (await pages[0].texts("#recording"))[0]
 
 
