@@ -40,7 +40,7 @@ MLX_ONLY = "anyclaude_lab.engine.serve."  # mlx does not exist there either
 IMPORT_ALL_WITHOUT_POSIX = """
 import importlib, os, pkgutil, signal, socket, sys
 import aiohttp.web, asyncio, concurrent.futures, httpx, logging.handlers, multiprocessing, prometheus_client, psutil
-import shutil, subprocess, tempfile
+import pandas, shutil, subprocess, tempfile
 for name in {modules!r}:
     sys.modules[name] = None
 for module, names in {names!r}.items():
