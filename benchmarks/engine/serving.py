@@ -21,6 +21,7 @@ from anyclaude_lab.engine.own_server import EngineOptions, own_server
 from anyclaude_lab.engine.spec import PORT, ServerSpec
 
 START_S = 120.0
+CLIENT = httpx.Client(trust_env=False, timeout=600, verify=False)  # made once: making one takes longer than an answer
 TOOLS = [{"type": "function", "function": {"name": "Read", "description": "", "parameters": {"type": "object"}}}]
 Messages = list[dict[str, Any]]
 
@@ -59,7 +60,7 @@ class Server:
     def whole(self, **body: Any) -> tuple[float, dict[str, Any]]:
         """Seconds, and the answer to a request that is not streamed."""
         began = time.perf_counter()
-        answer = httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=600, trust_env=False)
+        answer = CLIENT.post(f"{self.url}/v1/chat/completions", json=body)
         answer.raise_for_status()
         return time.perf_counter() - began, answer.json()
 
@@ -86,10 +87,7 @@ class Server:
         body |= {"stream": True, "stream_options": {"include_usage": True}, "temperature": 0}
         if tools:
             body["tools"] = TOOLS
-        with (
-            httpx.Client(trust_env=False, timeout=600) as client,
-            client.stream("POST", f"{self.url}/v1/chat/completions", json=body) as response,
-        ):
+        with CLIENT.stream("POST", f"{self.url}/v1/chat/completions", json=body) as response:
             response.raise_for_status()
             yield response.iter_lines()
 

@@ -49,11 +49,15 @@ def test_steps_become_as_long_as_they_may_and_no_longer(tokens_per_s: float) -> 
     assert size == SIZES[-1] or 2 * size / tokens_per_s > 0.25 * 0.8
 
 
-def test_one_slow_step_makes_the_next_one_shorter() -> None:
+def test_slow_steps_make_the_next_ones_shorter_but_one_alone_does_not() -> None:
     pace = Pace(step_s=0.25)
-    pace.took(512, 0.1)
+    for _ in range(3):
+        pace.took(512, 0.1)
     assert pace.step_tokens() == 1024
     pace.took(1024, 2.0)
+    assert pace.step_tokens() == 1024
+    for _ in range(2):
+        pace.took(1024, 2.0)
     assert pace.step_tokens() == 64
 
 
