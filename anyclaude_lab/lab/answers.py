@@ -109,7 +109,7 @@ class _Reader:
             case "content_block_stop":
                 self._stop(offset_s, event.get("index"))
             case "message_delta":
-                self.answer.stop_reason = _object(event.get("delta")).get("stop_reason")
+                self.answer.stop_reason = _text(_object(event.get("delta")).get("stop_reason"))
             case "error":
                 self.answer.error = str(_object(event.get("error")).get("message"))
 
@@ -161,17 +161,18 @@ def _whole(text: str, at_s: float | None) -> Answer:
         message = _object(orjson.loads(text))
     except orjson.JSONDecodeError:
         return Answer()
-    answer = Answer(stop_reason=message.get("stop_reason"))
+    answer = Answer(stop_reason=_text(message.get("stop_reason")))
     if message.get("type") == "error":
         answer.error = str(_object(message.get("error")).get("message"))
-    for block in message.get("content") or []:
-        match _object(block).get("type"):
+    content = message.get("content")
+    for block in map(_object, content if isinstance(content, list) else []):
+        match block.get("type"):
             case "text":
-                answer.text += block["text"]
+                answer.text += str(block.get("text") or "")
             case "tool_use":
-                given = block.get("input")
-                told = orjson.dumps(given).decode()
-                answer.calls.append(Call(block["id"], block["name"], told, given if isinstance(given, dict) else None))
+                given, told = block.get("input"), orjson.dumps(block.get("input")).decode()
+                read = given if isinstance(given, dict) else None
+                answer.calls.append(Call(str(block.get("id")), str(block.get("name")), told, read))
     answer.ttft_s = answer.last_s = at_s if message.get("content") else None
     return answer
 
@@ -185,6 +186,10 @@ def _arguments(text: str) -> JsonObject | None:
     except orjson.JSONDecodeError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _object(value: Any) -> JsonObject:

@@ -77,7 +77,8 @@ def write_parquet(traces: Traces, folder: Path) -> list[Path]:
 
 def _typed(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
     if name in CATEGORIES:
-        return column.astype(pd.CategoricalDtype(list(CATEGORIES[name]), ordered=True))
+        known = column.where(column.isin(CATEGORIES[name]), None)
+        return known.astype(pd.CategoricalDtype(list(CATEGORIES[name]), ordered=True))
     if name in _FLAGS:
         return column.astype("boolean")
     if name.endswith(_FLOATS):

@@ -77,7 +77,7 @@ class TraceRows:
             "gap_s": gap_s,
             "request_class": data.get("request_class"),
             "trigger": self._trigger(exchange, messages),
-            "model": data.get("model") or head.get("model"),
+            "model": data.get("model") or (str(head["model"]) if "model" in head else None),
             "backend": data.get("backend"),
             "status": response["status"],
             "ending": data.get("ending"),
@@ -86,7 +86,7 @@ class TraceRows:
             "n_messages": len(messages),
             "n_tools": n_tools,
             "n_tool_calls": len(answer.calls),
-            "max_tokens": head.get("max_tokens"),
+            "max_tokens": limit if isinstance(limit := head.get("max_tokens"), int) else None,
             "prompt_tokens": prompt,
             "prompt_tokens_cached": cached,
             "prompt_tokens_uncached": None if prompt is None or cached is None else prompt - cached,
@@ -123,7 +123,7 @@ class TraceRows:
             description, schema = tool.get("description"), tool.get("input_schema")
             row = self.tools[session, name] = {
                 "session": session,
-                "tool": tool.get("name"),
+                "tool": str(tool.get("name")),
                 "definition": name,
                 "deferred": bool(tool.get("defer_loading")),
                 "mcp": str(tool.get("name")).startswith("mcp__"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -187,13 +188,25 @@ def _take_1(trace: Trace, number: int, found: JsonObject) -> str | None:
 READERS: dict[int, Callable[[Trace, int, JsonObject], str | None]] = {1: _take_1, VERSION: _take_2}
 
 
+_TEXTS = ("lane", "agent", "request_class", "request_id", "model", "backend", "ending", "stop_reason", "error")
+
+
 def _check(found: JsonObject) -> None:
     """What everyone reads of an exchange without asking. Raises KeyError, TypeError, ValueError."""
     request, response = found["request"], found["response"]
     _typed(found["session"], str)
     _typed(found["started_s"], int, float)
+    datetime.fromisoformat(found["at"].replace("Z", "+00:00"))
     _typed(response["status"], int, type(None))
-    _typed(found.get("usage"), dict, type(None))
+    for name in _TEXTS:
+        _typed(found.get(name), str, type(None))
+    for count in (found.get("usage") or {}).values():
+        _typed(count, int, type(None))
+    for side in (request, response):
+        _typed(side["exact"], bool)
+        for name, value in side.get("headers") or ():
+            _typed(name, str)
+            _typed(value, str)
     _typed(request["segments"], list)
     if not all(request["segments"]) or {*map(type, request["segments"])} - {str}:
         raise ValueError("a segment is no text")

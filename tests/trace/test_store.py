@@ -351,7 +351,7 @@ def test_the_first_version_is_read() -> None:
     text, sha = BODY.decode(), hashlib.sha256(BODY).hexdigest()
     request = {"headers": [], "body": text, "body_exact": True, "body_sha256": sha, "stored_sha256": sha}
     answer = {"status": 200, "pieces": [[0.5, "x"]], "exact": False, "sha256": "", "stored_sha256": blob("x")}
-    line = {"format": "anyclaude-trace", "version": 1, "session": "s", "started_s": 0.0}
+    line = {"format": "anyclaude-trace", "version": 1, "session": "s", "started_s": 0.0, "at": "2026-11-22T10:00:00Z"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "t.jsonl")
         path.write_bytes(orjson.dumps(line | {"request": request, "response": answer}))
