@@ -28,7 +28,8 @@ from anyclaude_lab.wire.request import Request
 LEAST_OUTPUT_TOKENS = (
     512  # an answer with less room than this is not worth its prefill: say that the prompt is too long
 )
-ODD_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # what reading JSON of another shape raises
+# What reading JSON of another shape raises.
+ODD_SHAPE = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Exchange:

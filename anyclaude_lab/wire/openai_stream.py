@@ -24,7 +24,7 @@ from anyclaude_lab.wire.openai_dialect import Dialect
 from anyclaude_lab.wire.openai_errors import error_in
 from anyclaude_lab.wire.openai_reply import ReplyAssembler, ReplyContext, Reshape
 from anyclaude_lab.wire.openai_text import SPECIAL_TOKENS, ReasoningSplitter
-from anyclaude_lab.wire.openai_usage import progress_in, read_usage
+from anyclaude_lab.wire.openai_usage import count_in, progress_in, read_usage
 from anyclaude_lab.wire.request import Request
 from anyclaude_lab.wire.sse import SseItem, SseParser
 from anyclaude_lab.wire.tool_names import ToolNames
@@ -233,7 +233,7 @@ class OpenAIStreamDecoder:
         self.usage, reported = read_usage(chunk, self.usage)
         self.reported |= reported
         if isinstance(seen := chunk.get("prompt_progress"), dict):
-            self.progress = (int(seen.get("processed") or 0), int(seen.get("total") or 0))
+            self.progress = (count_in(seen.get("processed")) or 0, count_in(seen.get("total")) or 0)
 
     # --- endings
 

@@ -38,6 +38,8 @@ GARBAGE = (
     b'data: {"choices": [{"delta": {"content": null, "tool_calls": null}, "finish_reason": "tool_calls"}]}\n\n',
     b'data: {"choices": [{"index": 7, "delta": {"content": "x"}}]}\n\n',
     b'data: {"choices": {}}\n\n',
+    b'data: {"choices": [], "usage": {"prompt_tokens": 1e400, "completion_tokens": -1}}\n\n',
+    b'data: {"choices": [], "prompt_progress": {"processed": 1e400, "total": "x"}}\n\n',
     b'data: {"error": {"message": "out of memory", "code": 500}}\n\n',
     b'data: "text"\n\ndata: [1]\n\ndata: null\n\n',
     b"data: [DONE]\n\n",

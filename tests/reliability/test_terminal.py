@@ -19,7 +19,7 @@ from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.server import Server
 from anyclaude_lab.proxy.serving import Serving
 from anyclaude_lab.settings import load_settings
-from tests.reliability.streams import ENDS, Answer, Seen, answers, ask, complaints, pieces, plays, same_calls
+from tests.reliability.streams import ENDS, GARBAGE, Answer, Seen, answers, ask, complaints, pieces, plays, same_calls
 from tests.standins.faulty import FaultyBackend, Play
 from tests.wire.test_openai_errors import REFUSALS, SEEN
 
@@ -82,6 +82,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     built = Stack(tmp_path_factory.mktemp("stack"))
     yield built
     built.close()
+
+
+@pytest.mark.parametrize("foreign", GARBAGE)
+def test_garbage_between_two_pieces_of_text_is_survived(stack: Stack, foreign: bytes) -> None:
+    text = b'data: {"choices": [{"index": 0, "delta": {"content": "text"}}]}\n\n'
+    for play in (Play((text, foreign, text)), Play((foreign,)), Play((text, foreign), end="reset")):
+        assert complaints(stack.see(play)) == []
+    assert stack.violations == 0
 
 
 @given(play=plays(), stream=st.booleans())
