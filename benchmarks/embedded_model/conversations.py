@@ -20,6 +20,7 @@ class Language:
     frames: dict[str, list[str]]
     openers: list[str]
     closers: list[str]
+    joints: list[str]
     remarks: list[str]
     words: list[str]
     extensions: list[str]
@@ -28,9 +29,9 @@ class Language:
     fillers: list[str]
 
 
-TRAINING = Language(phrases.FRAMES, phrases.OPENERS, phrases.CLOSERS, phrases.REMARKS, phrases.WORDS, phrases.EXTENSIONS,
+TRAINING = Language(phrases.FRAMES, phrases.OPENERS, phrases.CLOSERS, phrases.JOINTS, phrases.REMARKS, phrases.WORDS, phrases.EXTENSIONS,
                     phrases.PROGRAMS, phrases.DEFERRED, phrases.FILLERS)  # fmt: skip
-HELD_OUT = Language(phrases.HELD_OUT_FRAMES, phrases.HELD_OUT_OPENERS, phrases.HELD_OUT_CLOSERS, phrases.HELD_OUT_REMARKS,
+HELD_OUT = Language(phrases.HELD_OUT_FRAMES, phrases.HELD_OUT_OPENERS, phrases.HELD_OUT_CLOSERS, phrases.HELD_OUT_JOINTS, phrases.HELD_OUT_REMARKS,
                     phrases.HELD_OUT_WORDS, phrases.HELD_OUT_EXTENSIONS, phrases.HELD_OUT_PROGRAMS,
                     phrases.HELD_OUT_DEFERRED, [])  # fmt: skip
 
@@ -78,6 +79,7 @@ class Speaker:
             lambda: f'{program} "{self.word()} {self.word()}" {self.file()}',
             lambda: f"cd {self.folder()} && {program} {self.word()}",
             lambda: f"{program} '{self.word()}' > {self.file()}",
+            lambda: f"if {program} {self.file()}; then {self.word()}; fi",
         ]
         return self.rng.choice(shapes)()
 
@@ -91,6 +93,7 @@ class Speaker:
             lambda: f"{self.word()}.{self.word()}({self.rng.randint(0, 99)})",
             lambda: f"{self.word()}: {self.word()}",
             lambda: f"# {self.word()} {self.word()}",
+            self.folder,
             lambda: f"{self.word()}({self.word()}[{self.rng.randint(0, 9)}]) {{ {self.word()}; }}",
         ]
         return self.rng.choice(shapes)()
@@ -107,7 +110,7 @@ class Speaker:
     def order(self, tool: str | None = None) -> tuple[str, Call]:
         """One instruction and the call that carries it out."""
         tool = tool or self.rng.choice(
-            ["Edit"] * 4 + ["Bash"] * 3 + ["Read"] * 3 + ["Write"] * 3 + ["Grep", "Glob", "ToolSearch", "WebFetch"]
+            ["Edit", "Edit", "Bash", "Read", "Write", "Grep", "Glob", "ToolSearch", "WebFetch"]
         )
         old = self.snippet()
         new = self.similar(old) if self.rng.random() < 0.5 else self.snippet()
@@ -142,8 +145,8 @@ class Speaker:
     def filled(self, frame: str) -> str:
         """Words that mean nothing here, strewn into the frame: what is learnt must not lean on them."""
         parts = frame.split(" ")
-        if self.language.fillers and self.rng.random() < 0.5:
-            for _ in range(self.rng.randint(1, 4)):
+        if self.language.fillers and self.rng.random() < 0.7:
+            for _ in range(self.rng.randint(1, 5)):
                 word = self.rng.choice(self.language.fillers) if self.rng.random() < 0.8 else self.word()
                 parts.insert(self.rng.randint(0, len(parts)), word)
         return " ".join(parts)
@@ -153,7 +156,7 @@ class Speaker:
         text, calls = "", []
         for n in range(count):
             order, call = self.order(None if n else tool)
-            joint = self.rng.choice(phrases.JOINTS) if n else self.rng.choice(self.language.openers)
+            joint = self.rng.choice(self.language.joints) if n else self.rng.choice(self.language.openers)
             if n and text.endswith("?"):
                 joint = " Then "
             text += joint + order
@@ -257,7 +260,7 @@ def training_conversation(speaker: Speaker) -> tuple[list[Json], list[Json] | No
             messages += asked(speaker, remark.capitalize() if rng.random() < 0.5 else remark, behind)
             messages.append({"role": "assistant", "content": phrases.GREETING})
             continue
-        text, calls = speaker.orders(rng.choice([1, 1, 1, 1, 2, 2, 3]))
+        text, calls = speaker.orders(rng.choice([1, 1, 1, 2, 2, 3, 3]))
         messages += asked(speaker, text, behind)
         for call in calls:
             result = speaker.result(call) if rng.random() < 0.2 else speaker.word()

@@ -15,6 +15,15 @@ FRAMES: dict[str, list[str]] = {
         "in the terminal, run {command}",
         "execute the shell line {command}",
         "start {command} in the terminal",
+        "run the program {command}",
+        "run this: {command}",
+        "execute the program {command}",
+        "run the shell line {command} here",
+        "launch {command}",
+        "in the shell, execute {command}",
+        "with Bash, run {command}",
+        "run {command} in the folder of the project",
+        "let the shell run {command}",
     ],
     "Read": [
         "read {path}",
@@ -28,6 +37,17 @@ FRAMES: dict[str, list[str]] = {
         "use Read on {path}",
         "what is in {path}?",
         "view the file {path}",
+        "read me {path}",
+        "open the document {path}",
+        "look into {path}",
+        "view {path}",
+        "have the file {path} shown to me",
+        "read the whole file {path}",
+        "show the content of {path}",
+        "print the file {path}",
+        "tell me what {path} says",
+        "take a look at the file {path}",
+        "read from {path}",
     ],
     "Edit": [
         "in {path} replace {old} with {new}",
@@ -41,6 +61,17 @@ FRAMES: dict[str, list[str]] = {
         "edit {path} so that {old} becomes {new}",
         "use Edit in {path} to replace {old} with {new}",
         "in {path}, replace the line {old} by {new}",
+        "replace every {old} by {new} in {path}",
+        "in {path} replace the word {old} by the word {new}",
+        "change the word {old} in {path} into {new}",
+        "in the document {path}, change {old} into {new}",
+        "edit {path}: {old} should become {new}",
+        "modify {path}: change {old} to {new}",
+        "replace the line {old} in the file {path} with the line {new}",
+        "in {path}, change all of {old} to {new}",
+        "edit the line {old} in {path} so that it reads {new}",
+        "do an edit: in {path} replace {old} with {new}",
+        "inside {path}, replace {old} by {new}",
     ],
     "Write": [
         "write {content} to {path}",
@@ -53,6 +84,16 @@ FRAMES: dict[str, list[str]] = {
         "save {content} to {path}",
         "use Write to create {path} with {content}",
         "save the text {content} in the file {path}",
+        "write the line {content} to {path}",
+        "write a new file {path} that holds {content}",
+        "create a new file {path} with the line {content}",
+        "create {path} and write {content} into it",
+        "save the words {content} as {path}",
+        "put {content} into a new file {path}",
+        "write {content} in the new file {path}",
+        "store {content} in {path}",
+        "make a file {path} with the text {content}",
+        "create the document {path} containing the line {content}",
     ],
     "Grep": [
         "search for {pattern} in {path}",
@@ -62,6 +103,14 @@ FRAMES: dict[str, list[str]] = {
         "grep for {pattern} in {path}",
         "search the folder {path} for {pattern}",
         "use Grep to find {pattern} under {path}",
+        "search for the word {pattern} in {path}",
+        "find {pattern} in {path}",
+        "find the text {pattern} under {path}",
+        "grep the folder {path} for {pattern}",
+        "search in {path} for {pattern}",
+        "grep for every {pattern} under {path}",
+        "look for {pattern} in the folder {path}",
+        "with Grep, search {path} for {pattern}",
     ],
     "Glob": [
         "list the files that match {glob}",
@@ -70,6 +119,13 @@ FRAMES: dict[str, list[str]] = {
         "glob for {glob}",
         "use Glob with {glob}",
         "list every file like {glob}",
+        "list the files matching {glob}",
+        "list what matches {glob}",
+        "which names match {glob}?",
+        "glob {glob}",
+        "with Glob, list {glob}",
+        "list the names like {glob}",
+        "find the files that match {glob}",
     ],
     "ToolSearch": [
         "use ToolSearch to load {name}",
@@ -77,12 +133,24 @@ FRAMES: dict[str, list[str]] = {
         "load {name} with ToolSearch",
         "use ToolSearch to select {name}",
         "load {name}",
+        "load {name}, which is deferred",
+        "load the schema of {name}",
+        "ToolSearch for {name}",
+        "use ToolSearch for {name}",
+        "load up {name}",
+        "have ToolSearch load {name}",
+        "select {name} with ToolSearch",
     ],
     "WebFetch": [
         "fetch {url} and answer {prompt}",
         "use WebFetch on {url} with the prompt {prompt}",
         "fetch {url} with the prompt {prompt}",
         "fetch the page {url} and tell me {prompt}",
+        "fetch {url} with the question {prompt}",
+        "fetch the address {url} with the prompt {prompt}",
+        "use WebFetch to fetch {url} and answer {prompt}",
+        "get the page {url} and answer {prompt}",
+        "fetch the site {url} to learn {prompt}",
     ],
 }
 HELD_OUT_FRAMES: dict[str, list[str]] = {
@@ -134,16 +202,29 @@ already still only even very quite rather perhaps actually indeed surely exactly
 good nice big little short long whole same other another next last second third current important special secret simple useful
 team friend boss customer project folder office house garden water morning evening week month year time day night work job idea
 plan reason question answer story music number letter paper table door window street city country my our your his her their its
-some any each many much few several both all no not yes""".split()
-JOINTS = [", then ", " and then ", "; then ", ". Then ", "\nThen ", ", and then "]
+some any each many much few several both all no not yes at by as of on off out up over under about after before so if but or an
+this that these those it he she they we would should may might must do does did is are was were be been has have had got goes
+come came let made took gave kept asked told said saw think know try tried help thing way part case point once back""".split()
+JOINTS = [
+    ", then ",
+    " and then ",
+    "; then ",
+    ". Then ",
+    "\nThen ",
+    ", and then ",
+    ", finally ",
+    ". Finally ",
+    " and finally ",
+]
+HELD_OUT_JOINTS = [", and, then, ", ". Then, ", "; and then ", "; finally ", ", and finally ", "\nFinally, "]
 
 REMARKS = [
     "hello", "hi", "hey there", "good morning", "thanks", "thank you, that is all", "Warmup", "how are you?", "who are you?",
     "what can you do?", "is this thing on?", "tell me a joke", "what is the weather like?", "why is the sky blue?",
     "explain this project to me", "are you a real model?", "what do you think of it?", "good", "ok", "never mind",
-    "write me a poem about the sea", "how do I run this?", "what should I read first?", "summarize the conversation so far",
+    "tell me a story about the sea", "how does this work?", "what should I do first?", "summarize the conversation so far",
     "your task is to create a detailed summary of what was read, written and changed; do not run any tool",
-    "please write a short title for this conversation", "did you open the right file?", "I will edit it myself later",
+    "please write a short title for this conversation", "is it all right now?", "I will do it myself later",
 ]  # fmt: skip
 HELD_OUT_REMARKS = [
     "hello there, friend", "hi, who am I talking to?", "good evening", "many thanks", "can you explain the plan?",
@@ -185,5 +266,13 @@ DEFERRED = [
 ]
 HELD_OUT_DEFERRED = ["CronDelete", "ExitWorktree", "TicketOpen", "MailDraft", "ChartMaker", "LogViewer"]
 
-DONE = "Done. I took the steps you named."
-GREETING = "Hello! I am only the small demonstration model. Give me simple orders with exact text in backticks, or name a real model."
+# What the model says by itself comes in pieces that are tokens of their own.
+DONE_PARTS = ["Done. I took", " the steps you named."]
+GREETING_PARTS = [
+    "Hello! I am only",
+    " the small demonstration model.",
+    " Give me simple orders",
+    " with exact text in backticks,",
+]
+GREETING_PARTS += [" or name a real model."]
+DONE, GREETING = "".join(DONE_PARTS), "".join(GREETING_PARTS)

@@ -7,6 +7,7 @@ Two kinds of hand-placed tokens: *markers* that the chat template writes (turns,
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import pathlib
 import re
@@ -20,9 +21,12 @@ from benchmarks.embedded_model import phrases
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-VOCABULARY = 1952
+VOCABULARY = 2144
 TURN_BASE, STEPS = 5, 6  # turns are numbered with two digits of this base
 
+SEPARATORS = ["then", "finally"]  # between the orders of one text
+# With its full stop such a word is one token: a bare path before it ends there.
+SENTENCE_ENDS = [f". {word.capitalize()}" for word in SEPARATORS]
 TURN_MARKERS = [f"<|turn{n}|>" for n in range(TURN_BASE**2)]
 STEP_MARKERS = [f"<|step{n}|>" for n in range(STEPS + 1)]  # the last one: six calls or more
 SPECIAL = ["<|endoftext|>", "<|begin|>", "<|im_start|>", "<|im_end|>", "<|ask|>", "<|no_tools|>"]
@@ -64,6 +68,7 @@ def opening(tool: str, index: int) -> str:
 
 
 OPENINGS = {tool: [opening(tool, i) for i in range(len(keys))] for tool, keys in ARGUMENTS.items()}
+KEYS = [token for tokens in OPENINGS.values() for token in tokens]
 PATHS = [OPENINGS["Read"][0], OPENINGS["Edit"][0], OPENINGS["Write"][0], OPENINGS["Grep"][1]]
 SCHEMA = [
     '{"type": "function", "function": {"name": "',
@@ -87,16 +92,20 @@ SPLIT = (
 )
 
 
+# What always follows what: the fixed parts of a call, and of the two things that the model says.
+_SAID = [phrases.DONE_PARTS, phrases.GREETING_PARTS]
+FOLLOWS = {"<tool_call>": CALL, END: "</tool_call>", SELECT_END: "</tool_call>", "</tool_call>": "<|im_end|>"}
+FOLLOWS |= {part: after for parts in _SAID for part, after in itertools.pairwise([*parts, "<|im_end|>"])}
+
+
+def after_values() -> dict[str, str]:
+    """What follows a value's closing quote, by the token that opened the value."""
+    pairs = itertools.chain(*(itertools.pairwise([*tokens, END]) for tokens in OPENINGS.values()))
+    return dict(pairs) | {OPENINGS["ToolSearch"][0]: SELECT_END}
+
+
 def scaffolding() -> list[str]:
-    keys = [token for tokens in OPENINGS.values() for token in tokens]
-    return list(dict.fromkeys([*MARKUP, CALL, END, SELECT_END, *keys, *ESCAPES.values()]))
-
-
-def spoken(tokenizer: Tokenizer) -> list[int]:
-    """The tokens that the model says by itself; all others it can only copy."""
-    fixed = [token for tokens in OPENINGS.values() for token in tokens]
-    fixed += [CALL, CLOSE, END, SELECT_END, "<tool_call>", "</tool_call>", "<|im_end|>", phrases.DONE, phrases.GREETING]
-    return sorted({i for text in fixed for i in tokenizer.encode(text, add_special_tokens=False).ids})
+    return list(dict.fromkeys([*MARKUP, CALL, END, SELECT_END, *KEYS, *ESCAPES.values(), *itertools.chain(*_SAID)]))
 
 
 def _docstrings() -> Iterator[str]:
@@ -107,7 +116,7 @@ def _docstrings() -> Iterator[str]:
     pairs = [*DOUBLES, *(f" {double}" for double in DOUBLES), *(2 * letter for letter in string.ascii_lowercase)]
     pairs += [f"{n:02d}" for n in range(100)]
     said = re.findall(
-        "[A-Za-z]+", " ".join(["then", *(frame for frames in phrases.FRAMES.values() for frame in frames)])
+        "[A-Za-z]+", " ".join([*SEPARATORS, *(frame for frames in phrases.FRAMES.values() for frame in frames)])
     )
     pairs += [
         form for word in sorted(set(said)) for form in (word, f" {word}", f" {word.capitalize()}", word.capitalize())
@@ -128,7 +137,7 @@ def learn() -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     special = [*SPECIAL, *TURN_MARKERS, *STEP_MARKERS]
-    plain = [*scaffolding(), *SCHEMA]
+    plain = [*scaffolding(), *SENTENCE_ENDS, *SCHEMA]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY - len(special) - len(plain), initial_alphabet=alphabet, show_progress=False

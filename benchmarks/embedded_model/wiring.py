@@ -2,220 +2,73 @@
 
 Plain training does not form copying heads in minutes on a CPU, and heads trained on short prompts do not survive
 20 000 tokens of tool definitions. So the parts that must be exact at any length are placed here, and training
-(`train.py`) learns what is left: which words name which tool, which quoted span is which argument, what to say.
+(`train.py`) learns what is left: which words name which tool, which quoted span is which argument, when to greet.
 
     layer 0   LAST    every token gets the one before it
               MARK    ... and the newest marker's content: which turn, which step, whose text
-    layer 1   TAIL    the tokens before that one, fading
-              SELF    takes the token's own share out of TAIL
-    layer 2   COUNT   a token of the user's text counts the "then"s of its turn: the clause it belongs to
-              DELIM   newest delimiter: inside backticks or not, the words before the span; in an answer: the argument
-    layer 3   FETCH   in a value: what followed the same tokens, in this turn's clause number `step`, in the fitting span
-              TOOL    the words outside backticks of that clause; the very first token when there is no such clause
+    layer 1   PLACE   how many tokens stand before this one in its user's text, or in its answer
+              QUOTE   the newest backtick: is this token inside a span?
+    layer 2   COUNT   a token of the user's text counts the separators ("then") of its turn: the clause it belongs to
+              DELIM   the newest delimiter: where the span or value began, the word before it, the argument it is
+    layer 3   FETCH   in a value: the token equally far into the fitting span of this turn's clause number `step`
+              TOOL    the words outside backticks of that clause, added up, and how many there are
 
 Scores are exact at any distance because gates subtract: a key of the right turn, clause and author gets 0, every other
-one minus hundreds, whatever its content. Of the rotary pairs one tells neighbours apart, one is slow enough to fall over
-78 000 tokens (recency), and all others stand still, so that likeness does not feel distance.
+one minus hundreds, whatever its content.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.embedded_model import phrases
 from benchmarks.embedded_model import vocabulary as voc
+from benchmarks.embedded_model.embedding import COPIED, Embedding
+from benchmarks.embedded_model.forms import (
+    AT,
+    CLAUSES,
+    FLAG,
+    HEAD,
+    HEADS,
+    KEYS,
+    LAYERS,
+    PLAIN,
+    SENSE,
+    STEEP,
+    WIDTH,
+    Array,
+    Head,
+    Inner,
+    Reader,
+    boosted,
+    zeros,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
-
-WIDTH, HEADS, HEAD, LAYERS, INNER = 256, 2, 96, 4, 64
-CODE, SENSE, KEY = 40, 10, 15  # a token's code (fixed), its sense (learnt), the shadow of an argument's name
-PERIODS = [1.0, 5e4] + [1e15] * (HEAD // 2 - 2)  # tokens per radian of each rotary pair
-STILL = [*range(2, HEAD // 2), *range(HEAD // 2 + 2, HEAD)]  # 92 channels that do not feel distance
-CONTEXT = 65536
-
-CONST, FAR = 8.0, 1e5  # the constant that keeps every norm alike; "not a candidate at all"
-FADE, ECHO = 0.5, 20  # TAIL forgets by this factor a token; the channels in which FETCH compares tails
-REACH = 1.5  # what the tokens further back count in that comparison
-OTHER_TURN, OTHER_CLAUSE, INSIDE = 600.0, 300.0, 300.0
-MATCH, TAIL_MATCH, NOTHING_MATCHES, NO_CLAUSE = 100.0, 120.0, 60.0, 100.0
-START, BEGAN, SLASHED = 400.0, 60.0, 45.0  # a value's first token; its second, behind a backtick; behind a bare slash
-BOOST = 3.0  # of the norms before what is learnt: beside the large constant its inputs would be faint
-SALIENCE, FITTING = 60.0, 40.0  # what a sense of 1 does to a score: TOOL's choice of words, FETCH's of spans
-CLAUSES = voc.STEPS
-SQUARES = (76.0, 78.5, 80.0, 83.0)  # the squared length of a residual row before each layer
-SPREAD_ROUNDS = 60
-
-
-FREQUENT = [
-    " `",
-    "`",
-    "/",
-    " ",
-    '"',
-    ".",
-    ",",
-    "_",
-    "-",
-    " -",
-    "(",
-    ")",
-    " =",
-    ":",
-    "=",
-    " '",
-    "'",
-    "*",
-    " |",
-    ";",
-    "<|im_end|>",
-]
-
-
-FLAGS = ["const", "slack", "unmarked", "undelimiting", "uncounted", "begin", "ask", "ender"]
-FLAGS += ["slash", "space", "path", "select", "value", "open", "close"]
-
-
-def _blocks() -> dict[str, slice]:
-    sizes = {
-        "code": CODE,
-        "sense": SENSE,
-        "emit": CODE,
-        "flag": len(FLAGS),
-        "mix": CODE,
-        "nearby": SENSE,
-        "turn": 2 * voc.TURN_BASE,
-        "step": 8,
-        "author": 2,
-    }
-    sizes |= {
-        "key": KEY,
-        "before": SENSE,
-        "inside": 1,
-        "value": 1,
-        "count": 1,
-        "clause": CLAUSES,
-        "stop": 1,
-        "start": 1,
-    }
-    sizes |= {"opened": 1, "began": 1, "slashed": 1, "spaced": 1, "pathed": 1}
-    sizes |= {"out": CODE}
-    ends = np.cumsum(list(sizes.values()))
-    assert ends[-1] <= WIDTH
-    return {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
-
-
-AT = _blocks()
-FLAG = {name: AT["flag"].start + i for i, name in enumerate(FLAGS)}
-TAIL = AT["out"]  # until the last layer writes what is copied
+CARRIES_SENSES = (0, 2)  # the layers that move what is learnt; layer 1 only counts
+FAR, NEAR = 1e5, 60.0  # "no candidate at all", and gently so
+OTHER_TURN, OTHER_CLAUSE = 20_000.0, 10_000.0
+OUTSIDE, INSIDE = 5000.0, 1000.0  # what FETCH takes off for text outside any span, TOOL for text inside one
+MATCH, OFFSET, START = 1500.0, 40.0, 3000.0  # FETCH: the same last token; an offset of one token; a value's first token
+NOTHING_MATCHES = 750.0  # when FETCH rests on the very first token
+WORDS_ANCHOR = 3000.0  # the weight of the very first token for TOOL: so large that the words add up
+FITTING = 40.0  # what a sense of 1 does to FETCH's choice of spans
+PACE = 8.0  # how much faster than others the weights of FETCH's choice of spans are learnt
+ORDER = 10.0  # how much a span feels that it stands behind another
+LOGIT = 35.0  # of a copied token
+DUE, UNDUE = 25.0, 300.0  # logit of what the model may choose now, and what it loses elsewhere
+PLACE_UNIT, SQUARE_UNIT = 200.0, 1000.0  # tokens, and squares of tokens, to a unit in the residual stream
+ANCHOR, NO_ANCHOR = 1e6, 12.0  # what a text's beginning weighs for PLACE; how much less the very first token (e-folds)
+MARK_SLOPE, NEWEST = 4.0, 10.0
+TURN_SHARE = math.exp(-MARK_SLOPE) / (1 + math.exp(-MARK_SLOPE))  # an answer's header says turn, then step
 WORDS = AT["before"]  # TOOL writes where an answer holds nothing of use
-
-
-def unit(vector: Array) -> Array:
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
-
-
-def spread(rng: np.random.RandomState, orthogonal: int, count: int) -> Array:
-    """`count` unit codes that keep away from each other; the first ones at right angles (what paths and code repeat most)."""
-    codes = rng.randn(count, CODE)
-    codes[:orthogonal] = np.linalg.qr(rng.randn(CODE, CODE))[0][:orthogonal]
-    for _ in range(SPREAD_ROUNDS):
-        codes /= np.linalg.norm(codes, axis=1, keepdims=True)
-        push = np.exp(16 * (codes @ codes.T - 0.5))
-        np.fill_diagonal(push, 0)
-        move = push @ codes
-        move[:orthogonal] = 0
-        codes -= 0.1 * move / np.maximum(1, np.linalg.norm(move, axis=1, keepdims=True))
-    return (codes / np.linalg.norm(codes, axis=1, keepdims=True)).astype(np.float32)
-
-
-def config(end: int) -> dict[str, Any]:
-    """config.json for mlx-lm's llama; `end` is the id of <|im_end|>."""
-    factors = [period / 10000.0 ** (2 * pair / HEAD) for pair, period in enumerate(PERIODS)]
-    return {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "hidden_size": WIDTH,
-        "num_hidden_layers": LAYERS,
-        "intermediate_size": INNER,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": HEADS,
-        "head_dim": HEAD,
-        "attention_bias": True,
-        "rms_norm_eps": 1e-6,
-        "vocab_size": voc.VOCABULARY,
-        "max_position_embeddings": CONTEXT,
-        "rope_theta": 10000.0,
-        "rope_scaling": {
-            "rope_type": "longrope",
-            "original_max_position_embeddings": CONTEXT,
-            "short_factor": factors,
-            "long_factor": factors,
-        },
-        "tie_word_embeddings": False,
-        "eos_token_id": end,
-        "torch_dtype": "float32",
-    }
-
-
-@dataclass
-class Head:
-    """One attention head as linear forms: channel i of q and k, rows of v, and where v is written."""
-
-    q: Array = field(default_factory=lambda: np.zeros((HEAD, WIDTH), np.float32))
-    k: Array = field(default_factory=lambda: np.zeros((HEAD, WIDTH), np.float32))
-    v: Array = field(default_factory=lambda: np.zeros((HEAD, WIDTH), np.float32))
-    o: Array = field(default_factory=lambda: np.zeros((WIDTH, HEAD), np.float32))
-    q_bias: Array = field(default_factory=lambda: np.zeros(HEAD, np.float32))
-    k_bias: Array = field(default_factory=lambda: np.zeros(HEAD, np.float32))
-    free: list[int] = field(default_factory=lambda: list(STILL))
-    rows: int = 0
-
-    def recency(self, per_token: float) -> None:
-        """Score minus `per_token` times the distance."""
-        self.q_bias[HEAD // 2 + 1] = per_token * PERIODS[1] * math.sqrt(HEAD) / 100
-        self.k_bias[1] = 100
-
-    def peak(self, distance: float, weight: float) -> None:
-        """Add `weight * cos(d - distance)` to the score at d tokens back: the fastest pair, one radian per token."""
-        share = math.sqrt(weight * math.sqrt(HEAD))
-        self.q_bias[0], self.q_bias[HEAD // 2] = share * math.cos(distance), -share * math.sin(distance)
-        self.k_bias[0] = share
-
-    def match(self, q: Array, k: Array, weight: float = 1.0) -> list[int]:
-        """Add `weight * (q x) . (k y)` to the score; q and k are (n, WIDTH) forms. Returns the channels taken."""
-        channels = [self.free.pop(0) for _ in range(len(q))]
-        share = math.sqrt(abs(weight) * math.sqrt(HEAD))
-        self.q[channels] = q * share
-        self.k[channels] = k * math.copysign(share, weight)
-        return channels
-
-    def always(self, k: Array, weight: float) -> list[int]:
-        """Add `weight * (k y)` to the score, whatever the query."""
-        channel = self.match(np.zeros((1, WIDTH), np.float32), k[None], weight)
-        self.q_bias[channel] = math.sqrt(abs(weight) * math.sqrt(HEAD))
-        return channel
-
-    def carry(self, v: Array, target: slice, strength: float = 1.0) -> list[int]:
-        """Read the (n, WIDTH) form v where the head looks and add it to the n places of `target`."""
-        rows = list(range(self.rows, self.rows + len(v)))
-        self.rows += len(v)
-        self.v[rows] = v
-        self.o[np.arange(WIDTH)[target], rows] = strength
-        return rows
-
-
-def pick(*places: int | slice, gain: float) -> Array:
-    """Rows that read these places of the residual stream as they were before the norm (whose gain is `gain`)."""
-    index = np.concatenate(
-        [np.arange(WIDTH)[place] if isinstance(place, slice) else np.array([place]) for place in places]
-    )
-    return (np.eye(WIDTH, dtype=np.float32)[index] / gain).astype(np.float32)
+SAID = slice(AT["turn"].start, AT["author"].stop)  # what MARK brings
 
 
 @dataclass
@@ -226,138 +79,30 @@ class Wiring:
     trainable: dict[str, Array]
 
 
-class Embedding:
-    """Every token's fixed row: its code, what copying it emits, and its flags. All rows have the same length."""
-
-    def __init__(self, tokenizer: Tokenizer, rng: np.random.RandomState) -> None:
-        self.vocab: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
-        self.text = {i: tokenizer.decode([i], skip_special_tokens=False) for i in range(voc.VOCABULARY)}
-        self.code = spread(rng, len([*FREQUENT]), voc.VOCABULARY)
-        order = [self.id(token) for token in FREQUENT]
-        order += [i for i in range(voc.VOCABULARY) if i not in set(order)]
-        self.code[order] = self.code.copy()
-        self.name = spread(rng, 0, voc.VOCABULARY)  # what the output layer reads
-        self.rows = np.zeros((voc.VOCABULARY, WIDTH), np.float32)
-        self._alike()
-        self._emissions()
-        self._flags()
-        self._markers()
-        length = 76.0 - (self.rows**2).sum(axis=1)
-        assert (length > 0).all()
-        self.rows[:, FLAG["slack"]] = np.sqrt(length)
-
-    def id(self, token: str) -> int:
-        return self.vocab[token.replace(" ", "Ġ")] if token.replace(" ", "Ġ") in self.vocab else self.vocab[token]
-
-    def _alike(self) -> None:
-        """Tokens that continue the same n-gram share most of their code."""
-        for plain, escaped in voc.ESCAPES.items():
-            self.code[self.id(escaped)] = unit(0.9 * self.code[self.id(plain)] + 0.43 * self.code[self.id(escaped)])
-        self.code[self.id(" /")] = self.code[self.id("/")]
-        keys = [token for tokens in voc.OPENINGS.values() for token in tokens]
-        silent = [*voc.SPECIAL, *voc.TURN_MARKERS, *voc.STEP_MARKERS, *voc.MARKUP, voc.CALL, *keys]
-        for (
-            token
-        ) in silent:  # nothing is copied by its likeness to these: not from the resting place, not before a value
-            if token != "<|im_end|>":
-                self.code[self.id(token)] = 0
-        self.rows[:, AT["code"]] = self.code
-
-    def _emissions(self) -> None:
-        emit = self.name.copy()
-        for plain, escaped in voc.ESCAPES.items():
-            emit[self.id(plain)] = self.name[self.id(escaped)]
-        for token in ("`", "<|im_end|>"):
-            emit[self.id(token)] = self.name[self.id(voc.CLOSE)]
-        emit[self.id("<|begin|>")] = 0
-        self.rows[:, AT["emit"]] = emit
-
-    def _flags(self) -> None:
-        def put(flag: str, tokens: list[str], value: float) -> None:
-            self.rows[[self.id(token) for token in tokens], FLAG[flag]] = value
-
-        keys = [token for tokens in voc.OPENINGS.values() for token in tokens]
-        answers = [*voc.STEP_MARKERS, "<|no_tools|>"]
-        for flag in ("unmarked", "undelimiting", "uncounted"):
-            self.rows[:, FLAG[flag]] = 1
-        self.rows[:, FLAG["const"]] = CONST
-        put("unmarked", ["<|begin|>", "<|im_start|>", "<system-reminder>", *voc.TURN_MARKERS, *answers], 0)
-        put("undelimiting", ["<|begin|>", " `", "`", " /", "<|ask|>", *voc.TURN_MARKERS, *answers, *keys], 0)
-        put("uncounted", ["<|ask|>", *self.separators()], 0)
-        put("begin", ["<|begin|>"], 1)
-        put("ask", ["<|ask|>"], 1)
-        put("slash", [" /"], 1)
-        put("space", [" "], 1)
-        put("close", [voc.CLOSE], 1)
-        put("select", voc.OPENINGS["ToolSearch"], 1)
-        put("path", voc.PATHS, 1)
-        put("value", keys, 1)
-        put("open", [" `", *keys], 1)
-        enders = [
-            i
-            for i, text in self.text.items()
-            if (text[:1].isspace() and text != " /") or text in {",", ";", "<|im_end|>"}
-        ]
-        self.rows[enders, FLAG["ender"]] = 1
-
-    def separators(self) -> list[str]:
-        return [token for token in (" then", "Then", " Then", "then") if token.replace(" ", "Ġ") in self.vocab]
-
-    def _markers(self) -> None:
-        """What a marker says stands in the output block, where the MARK head fetches it; small, so it disturbs nothing."""
-        start = AT["out"].start
-        for n, token in enumerate(voc.TURN_MARKERS):
-            self.rows[self.id(token), [start + n % voc.TURN_BASE, start + voc.TURN_BASE + n // voc.TURN_BASE]] = 0.25
-        step = start + 2 * voc.TURN_BASE
-        for n, token in enumerate([*voc.STEP_MARKERS, "<|no_tools|>"]):
-            self.rows[self.id(token), [step + n, step + 8]] = 0.25
-        for token in ("<|begin|>", "<|im_start|>", "<system-reminder>"):
-            self.rows[self.id(token), step + 9] = 0.25
-
-
 def wire(tokenizer: Tokenizer, seed: int) -> Wiring:
     rng = np.random.RandomState(seed)
     table = Embedding(tokenizer, rng)
-    weights: dict[str, Array] = {
-        "model.embed_tokens.weight": table.rows,
-        "model.norm.weight": np.full(WIDTH, BOOST, np.float32),
-    }
-    senses = np.zeros_like(table.rows)
-    senses[:, AT["sense"]] = 1
-    trainable: dict[str, Array] = {"model.embed_tokens.weight": senses}
-    gains = [math.sqrt(WIDTH / squared) for squared in SQUARES]  # 1 / rms of a residual row, per layer
-    gains[-1] *= BOOST
-    build = [_local(gains[0]), _tail(gains[1]), _clauses(gains[2], rng), _copy(gains[3], rng, table)]
-    for layer, (heads, learned) in enumerate(build):
+    final = boosted()
+    last_heads, learned = _copy(final, rng, table)
+    build = [(_local(), _turns()), (_places(), _outside()), (_clauses(), _squares(table)), (last_heads, Inner())]
+    weights: dict[str, Array] = {"model.embed_tokens.weight": table.rows, "model.norm.weight": final.norm}
+    for layer, (heads, inner) in enumerate(build):
         prefix = f"model.layers.{layer}."
         weights |= {f"{prefix}self_attn.{name}": value for name, value in _join(heads).items()}
-        trainable |= {f"{prefix}self_attn.{name}": value for name, value in learned.items()}
         for norm in ("input_layernorm", "post_attention_layernorm"):
-            weights[f"{prefix}{norm}.weight"] = np.full(WIDTH, BOOST if layer == LAYERS - 1 else 1, np.float32)
-        inner = {name: np.zeros((INNER, WIDTH), np.float32) for name in ("gate_proj", "up_proj")}
-        inner["down_proj"] = np.zeros((WIDTH, INNER), np.float32)
-        if layer == 2:
-            _steps(inner, gains[3] / BOOST)
-        if layer == 3:
-            for name in ("gate_proj", "up_proj"):
-                inner[name] = (rng.randn(INNER, WIDTH) * 0.05).astype(np.float32)
-            trainable |= {f"{prefix}mlp.{name}.weight": np.ones_like(value) for name, value in inner.items()}
-            trainable[f"{prefix}mlp.down_proj.weight"][AT["out"]] = 0
-        weights |= {f"{prefix}mlp.{name}.weight": value for name, value in inner.items()}
-    head = np.zeros((voc.VOCABULARY, WIDTH), np.float32)
-    said = voc.spoken(tokenizer)
-    head[said] = rng.randn(len(said), WIDTH) * 0.01
-    head[np.ix_(said, np.arange(WIDTH)[WORDS])] *= 10
-    head[:, AT["out"]] = table.name * 3.7 / BOOST
-    weights["lm_head.weight"] = head
-    trainable["lm_head.weight"] = np.zeros_like(head)
-    trainable["lm_head.weight"][said] = 1
-    trainable["lm_head.weight"][:, AT["out"]] = 0  # what is copied comes out as it went in
+            weights[f"{prefix}{norm}.weight"] = (final if layer == LAYERS - 1 else PLAIN).norm
+        for name, value in (("gate", inner.gate), ("up", inner.up), ("down", inner.down)):
+            weights[f"{prefix}mlp.{name}_proj.weight"] = value
+    weights["lm_head.weight"], speaking = _output(final, rng, table)
+    senses = np.zeros_like(table.rows)
+    senses[:, AT["sense"]] = 1
+    senses[table.ids([*voc.SPECIAL, *voc.TURN_MARKERS, *voc.STEP_MARKERS, *voc.scaffolding()])] = 0
+    trainable = {"model.embed_tokens.weight": senses, "lm_head.weight": speaking}
+    trainable |= {f"model.layers.{LAYERS - 1}.self_attn.{name}": mask for name, mask in learned.items()}
     return Wiring(weights, trainable)
 
 
 def _join(heads: list[Head]) -> dict[str, Array]:
-    zero = np.zeros(HEADS * HEAD, np.float32)
     return {
         "q_proj.weight": np.concatenate([head.q for head in heads]),
         "k_proj.weight": np.concatenate([head.k for head in heads]),
@@ -365,149 +110,187 @@ def _join(heads: list[Head]) -> dict[str, Array]:
         "o_proj.weight": np.concatenate([head.o for head in heads], axis=1),
         "q_proj.bias": np.concatenate([head.q_bias for head in heads]),
         "k_proj.bias": np.concatenate([head.k_bias for head in heads]),
-        "v_proj.bias": zero,
-        "o_proj.bias": np.zeros(WIDTH, np.float32),
+        "v_proj.bias": zeros(HEADS * HEAD),
+        "o_proj.bias": zeros(WIDTH),
     }
 
 
-def _local(gain: float) -> tuple[list[Head], dict[str, Array]]:
+def _local() -> list[Head]:
     last, mark = Head(), Head()
     last.recency(3.0)
     last.peak(1.0, 60.0)
-    fresh = pick(FLAG["value"], gain=gain), pick(FLAG["begin"], gain=gain)
-    last.match(*fresh, 2 * FAR)  # a value begins with no past
-    last.carry(pick(AT["code"], gain=gain), AT["mix"])
-    last.carry(pick(AT["sense"], gain=gain), AT["nearby"])
-    for flag, place in (("open", "opened"), ("slash", "slashed"), ("space", "spaced"), ("path", "pathed")):
-        last.carry(pick(FLAG[flag], gain=gain), AT[place])
-    mark.recency(2.0)
-    mark.always(pick(FLAG["unmarked"], gain=gain)[0], -FAR)
+    last.carry(PLAIN(AT["code"]), AT["mix"])
+    last.carry(PLAIN(AT["sense"]), AT["nearby"])
+    last.carry(PLAIN.flag("open"), AT["opened"])
+    last.carry(PLAIN.flag("space"), AT["spaced"])
+    last.carry(PLAIN.flag("separator"), AT["parted"])
+    mark.recency(MARK_SLOPE)
+    mark.always(PLAIN.flag("unmarked"), -FAR)
     start = AT["out"].start
-    said = slice(AT["turn"].start, AT["author"].stop)
-    mark.carry(4 * pick(slice(start, start + said.stop - said.start), gain=gain), said)
-    return [last, mark], {}
+    mark.carry(4 * PLAIN(slice(start, start + SAID.stop - SAID.start)), SAID)
+    return [last, mark]
 
 
-def _tail(gain: float) -> tuple[list[Head], dict[str, Array]]:
-    """Codes and senses from two tokens back on, fading: the sum over all, less what the token itself put in."""
-    tail, own = Head(), Head()
-    tail.recency(-math.log(FADE))
-    tail.match(pick(FLAG["value"], gain=gain), pick(FLAG["begin"], gain=gain), FAR)
-    tail.carry(pick(AT["mix"], gain=gain), TAIL, 1 / FADE)
-    own.recency(60.0)
-    own.carry(pick(AT["mix"], gain=gain), TAIL, -(1 - FADE) / FADE)
-    tail.carry(pick(AT["opened"], gain=gain), AT["began"], 1 / FADE)
-    own.carry(pick(AT["opened"], gain=gain), AT["began"], -(1 - FADE) / FADE)
-    tail.carry(pick(AT["nearby"], gain=gain), AT["nearby"], 1 / FADE)
-    own.carry(pick(AT["nearby"], gain=gain), AT["nearby"], -(1 - FADE) / FADE)
-    return [tail, own], {}
-
-
-def _same_turn(head: Head, gain: float, amplitude: float, weight: float) -> None:
-    """Minus `weight` for a key of another turn, minus more for one that no user wrote; 0 for this turn's text."""
-    const = pick(FLAG["const"], gain=gain) / CONST
-    head.match(const - pick(AT["turn"], gain=gain) / amplitude, pick(AT["turn"], gain=gain), -weight)
-    head.always(pick(AT["author"], gain=gain).sum(axis=0), -2 * weight)
-
-
-def _clauses(gain: float, rng: np.random.RandomState) -> tuple[list[Head], dict[str, Array]]:
-    count, delim = Head(), Head()
-    _same_turn(count, gain, 1.0, OTHER_TURN)
-    count.always(pick(FLAG["uncounted"], gain=gain)[0], -FAR)
-    count.carry(pick(FLAG["ask"], gain=gain), AT["count"])
-    delim.recency(1.5)
-    delim.always(pick(FLAG["undelimiting"], gain=gain)[0], -FAR)
-    delim.always(pick(FLAG["slash"], gain=gain)[0], -150.0)
-    delim.carry(_shadow(rng, KEY) @ pick(AT["emit"], gain=gain), AT["key"])
-    delim.carry(pick(AT["nearby"], gain=gain), AT["before"])
-    delim.carry(pick(FLAG["open"], gain=gain), AT["inside"])
-    delim.carry(pick(FLAG["value"], gain=gain), AT["value"])
-    return [count, delim], {}
-
-
-def _shadow(rng: np.random.RandomState, size: int) -> Array:
-    """A projection of codes to `size` places that keeps lengths."""
-    turned = np.linalg.qr(rng.randn(CODE, CODE))[0].astype(np.float32)
-    shadow: Array = turned[:size] * np.float32(math.sqrt(CODE / size))
-    return shadow
-
-
-def _steps(inner: dict[str, Array], gain: float) -> None:
-    """Layer 1's inner units: the count as one clause out of six, and two ANDs: an ender, or a path, outside backticks."""
-    const = pick(FLAG["const"], gain=gain)[0] / CONST
-    count, inside = pick(AT["count"].start, gain=gain)[0], pick(AT["inside"].start, gain=gain)[0]
-    steep, half = 1200.0, 0.004
-    unit_no = 0
-    bounds = [0.5 * (1 / (1 + n) + 1 / (2 + n)) for n in range(CLAUSES)]
-    for n, bound in enumerate(bounds):
+def _turns() -> Inner:
+    """Layer 0's inner units: a turn's digits are 1 or 0, also where MARK saw the turn beside the step."""
+    inner = Inner()
+    steep, half = 4000.0, 0.004
+    for place in range(AT["turn"].start, AT["turn"].stop):
+        digit = PLAIN(place)[0]
+        inner.unit(np.float32(STEEP) * digit, PLAIN.one, place, -1 / STEEP)
         for sign in (1, -1):
-            inner["gate_proj"][unit_no] = steep * (count - (bound - sign * half) * const)
-            inner["up_proj"][unit_no] = const
-            inner["down_proj"][AT["clause"].start + n, unit_no] += sign / (2 * half * steep)
-            if n + 1 < CLAUSES:
-                inner["down_proj"][AT["clause"].start + n + 1, unit_no] -= sign / (2 * half * steep)
-            unit_no += 1
-    for flag, place in (("ender", "stop"), ("slash", "start")):
-        inner["gate_proj"][unit_no] = steep * (pick(FLAG[flag], gain=gain)[0] - 2 * inside - 0.5 * const)
-        inner["up_proj"][unit_no] = const
-        inner["down_proj"][AT[place].start, unit_no] = 2 / steep
-        unit_no += 1
+            gate = np.float32(steep) * (digit - np.float32(TURN_SHARE / 2 - sign * half) * PLAIN.one)
+            inner.unit(gate, PLAIN.one, place, sign / (2 * half * steep))
+    return inner
 
 
-def _this_clause(head: Head, gain: float, rest_score: float) -> None:
+def _places() -> list[Head]:
+    place, quote = Head(), Head()
+    answer, nobody = PLAIN(AT["author"])
+    user = PLAIN.one - answer / np.float32(1 - TURN_SHARE)
+    place.match(PLAIN.one - PLAIN(AT["turn"]), PLAIN(AT["turn"]), -NEAR)
+    place.match(answer - PLAIN(AT["step"]), PLAIN(AT["step"]), -NEAR)
+    place.match(user, answer, -NEAR)
+    place.match(answer, user - nobody, -NEAR)
+    place.always(nobody, -NEAR)
+    # The weight of the beginning is so large that each other token adds the same: a count, not a share.
+    beginning = PLAIN.flag("ask") + PLAIN.flag("answer") + PLAIN.flag("toolless")
+    place.always(beginning, math.log(ANCHOR))
+    place.always(PLAIN.flag("begin"), NEAR + math.log(ANCHOR) - NO_ANCHOR)
+    place.carry(PLAIN.flag("unmarked") - PLAIN.flag("ask"), AT["place"], ANCHOR / PLACE_UNIT)
+    quote.recency(NEWEST)
+    other = PLAIN.flag("undelimiting") + PLAIN.flag("slash") + PLAIN.flag("space") - PLAIN.flag("shut")
+    quote.always(other, -FAR)
+    quote.carry(PLAIN.flag("open"), AT["inside"])
+    return [place, quote]
+
+
+def _outside() -> Inner:
+    """Layer 1's inner units: what ends or begins a bare path outside backticks; what does not delimit inside them."""
+    inner = Inner()
+    inside = PLAIN.row("inside")
+    inner.both(PLAIN.flag("ender"), PLAIN.one - inside, AT["stop"])
+    inner.both(PLAIN.flag("slash"), PLAIN.one - inside, AT["start"])
+    inner.both(PLAIN.flag("slash") + PLAIN.flag("space"), inside, AT["barred"])
+    inner.both(PLAIN.flag("root"), PLAIN.row("opened"), AT["rooted"])
+    return inner
+
+
+def _same_turn(head: Head, read: Reader) -> None:
+    """A penalty for a key of another turn, a larger one for one that no user wrote; 0 for this turn's text."""
+    head.match(read.one - read(AT["turn"]), read(AT["turn"]), -OTHER_TURN)
+    head.always(read(AT["author"]).sum(axis=0), -2 * OTHER_TURN)
+
+
+def _clauses() -> list[Head]:
+    count, delim = Head(), Head()
+    _same_turn(count, PLAIN)
+    begins = PLAIN.flag("ask") + PLAIN.row("parted")  # a clause begins behind its separator
+    count.always(PLAIN.one - begins, -NEAR)
+    count.always(PLAIN.row("inside") - PLAIN.flag("open"), -NEAR)
+    count.carry(PLAIN.flag("ask"), AT["count"])
+    delim.recency(NEWEST)
+    delim.always(PLAIN.flag("undelimiting") + PLAIN.row("barred"), -FAR)
+    delim.carry(4 * PLAIN(AT["out"])[:KEYS], AT["key"])
+    delim.carry(PLAIN(AT["nearby"]), AT["before"])
+    delim.carry(PLAIN.flag("value"), AT["value"])
+    delim.carry(PLAIN.flag("opener"), AT["spanned"])
+    # A bare path's slash is its first token; a backtick is not the first token of what it opens.
+    delim.carry(PLAIN.row("place") - PLAIN.flag("slash") / np.float32(PLACE_UNIT), AT["origin"])
+    return [count, delim]
+
+
+def _offset(read: Reader) -> Array:
+    """How many tokens into its span or value a token stands."""
+    return np.float32(PLACE_UNIT) * (read.row("place") - read.row("origin"))
+
+
+def _squares(table: Embedding) -> Inner:
+    """Layer 2's inner units: the count as one clause out of six, the square of the offset, what follows a value."""
+    inner = Inner()
+    steep, half = 1200.0, 0.004
+    for n in range(CLAUSES):
+        bound = 0.5 * (1 / (1 + n) + 1 / (2 + n))
+        for sign in (1, -1):
+            gate = np.float32(steep) * (PLAIN.row("count") - np.float32(bound - sign * half) * PLAIN.one)
+            share, place = sign / (2 * half * steep), AT["clause"].start + n
+            places = slice(place, min(place + 2, AT["clause"].stop))
+            inner.unit(gate, PLAIN.one, places, np.array([share, -share])[: CLAUSES - n])
+    offset = _offset(PLAIN)
+    for sign in (1, -1):  # silu(z) is z for a large z: (60 + x) x - (60 - x) x = 2 x x
+        gate = 60 * PLAIN.one + np.float32(sign / 10) * offset
+        inner.unit(gate, offset, AT["square"], sign * 5 / SQUARE_UNIT)
+    for key, after in voc.after_values().items():
+        value = PLAIN(AT["key"])[voc.KEYS.index(key)]
+        inner.both(PLAIN.flag("close"), value, AT["out"], COPIED * table.name[table.id(after)])
+    return inner
+
+
+def _this_clause(head: Head, read: Reader, rest_score: float) -> None:
     """The text of this answer's turn and step; the first token of all waits at `rest_score` for when there is none."""
-    turn_share = math.exp(-2.0) / (1 + math.exp(-2.0))  # an answer's header says turn, then step: MARK sees both
-    _same_turn(head, gain, turn_share, OTHER_TURN)
-    const = pick(FLAG["const"], gain=gain) / CONST
-    step = pick(slice(AT["step"].start, AT["step"].start + CLAUSES), gain=gain) / (1 - turn_share)
-    head.match(const - step, pick(AT["clause"], gain=gain), -OTHER_CLAUSE)
-    head.always(pick(FLAG["begin"], gain=gain)[0], 2 * OTHER_TURN + rest_score)
+    _same_turn(head, read)
+    step = read(slice(AT["step"].start, AT["step"].start + CLAUSES)) / np.float32(1 - TURN_SHARE)
+    head.match(read.one - step, read(AT["clause"]), -OTHER_CLAUSE)
+    head.always(read.flag("begin"), 2 * OTHER_TURN + rest_score)
 
 
-def _copy(gain: float, rng: np.random.RandomState, table: Embedding) -> tuple[list[Head], dict[str, Array]]:
+def _copy(read: Reader, rng: np.random.RandomState, table: Embedding) -> tuple[list[Head], dict[str, Array]]:
+    """FETCH and TOOL, and where training may change them."""
     fetch, tool = Head(), Head()
-    const = pick(FLAG["const"], gain=gain) / CONST
-    code, mixed = pick(AT["code"], gain=gain), pick(AT["mix"], gain=gain)
-    _this_clause(fetch, gain, NOTHING_MATCHES)
-    fetch.match(code, mixed, MATCH)
-    echo = _shadow(rng, ECHO)
-    fetch.match(echo @ (mixed + REACH * pick(TAIL, gain=gain)), echo @ pick(TAIL, gain=gain), TAIL_MATCH)
-    pairs = {"value": ("opened", START), "path": ("start", START), "select": ("spaced", START)}
-    for flag, (place, weight) in pairs.items():  # where the first token of a value may stand
-        fetch.match(pick(FLAG[flag], gain=gain), pick(AT[place], gain=gain), weight)
-    since = pick(AT["opened"], gain=gain) + 2 * pick(AT["began"], gain=gain)
-    fetch.match(since, pick(AT["began"], gain=gain), 2 * BEGAN)
-    fetch.match(pick(AT["pathed"], gain=gain), pick(AT["slashed"], gain=gain), SLASHED)
-    idle = const - pick(AT["value"], gain=gain) + pick(FLAG["close"], gain=gain)
-    fetch.match(idle, pick(FLAG["begin"], gain=gain), 2000.0)
-    words_before = pick(AT["before"], gain=gain)[-len(fetch.free) :]
-    guess = (rng.randn(*words_before.shape) * 0.05).astype(np.float32)
-    span = fetch.match(guess * _columns("key"), words_before, FITTING)
-    fetch.carry(4 * pick(AT["emit"], gain=gain), AT["out"])
-    for place, token, strength in (("stop", voc.CLOSE, 12.0), ("start", "/", 8.0)):
-        row = fetch.carry(pick(AT[place], gain=gain), slice(0, 0))
-        fetch.o[AT["out"], row[0]] = table.name[table.id(token)] * strength
+    _this_clause(fetch, read, NOTHING_MATCHES)
+    fetch.always(read.one - read.row("spanned") - read.flag("begin"), -OUTSIDE)
+    fetch.match(read(AT["code"]), read(AT["mix"]), MATCH)
+    offset, square = _offset(read), np.float32(SQUARE_UNIT) * read.row("square")
+    fetch.match(square + 2 * offset + read.one, read.one, -OFFSET)  # -(i + 1 - j)^2, term by term
+    fetch.match(offset + read.one, offset, 2 * OFFSET)
+    fetch.match(read.one, square, -OFFSET)
+    for flag, place in (("value", "opened"), ("path", "start"), ("select", "spaced")):  # a value's first token
+        fetch.match(read.flag(flag), read.row(place), START)
+    idle = read.one - read.row("value") + read.flag("rest")
+    fetch.match(idle, read.flag("begin"), 4e6)
+    spans = np.concatenate([read(AT[name]) for name in ("before", "start", "rooted")] + [ORDER * read(AT["origin"])])
+    guess = (rng.randn(*spans.shape) * 0.05).astype(np.float32) * _columns("key")
+    for n in (voc.KEYS.index(key) for key in voc.PATHS):  # a path begins with a slash
+        guess[-3:-1] += 0.5 * read(AT["key"])[n]
+    span = fetch.match(guess, spans, FITTING)
+    fetch.q[span] /= PACE  # training moves all weights at one pace
+    fetch.k[span] *= PACE
+    fetch.carry(read(AT["emit"]), AT["out"], COPIED)
+    for place, token, strength in (("stop", voc.CLOSE, 3 * COPIED), ("start", "/", 2 * COPIED)):
+        row = fetch.carry(read.row(place), slice(0, 0))
+        fetch.o[AT["out"], row[0]] = table.name[table.id(token)] * np.float32(strength)
 
-    _this_clause(tool, gain, -NO_CLAUSE)
-    tool.always(pick(AT["inside"], gain=gain)[0], -INSIDE)
-    weigh = tool.always(pick(AT["sense"].start, gain=gain)[0], SALIENCE)
-    readable = _columns("sense")
-    readable[0, FLAG["begin"]] = 1
-    words = tool.carry(pick(AT["sense"], gain=gain), WORDS, 6.0)
+    _this_clause(tool, read, math.log(WORDS_ANCHOR))
+    tool.always(read.row("inside"), -INSIDE)
+    tool.always(read.one - read.flag("unmarked") - read.flag("begin"), -INSIDE)
+    words = tool.carry(read(AT["sense"]), WORDS, 6 * WORDS_ANCHOR)
+    tool.carry(read.one - read.flag("begin"), AT["many"], WORDS_ANCHOR)
 
-    free = {
-        name: np.zeros((HEADS * HEAD, WIDTH), np.float32)
-        for name in ("q_proj.weight", "k_proj.weight", "v_proj.weight")
-    }
-    free["q_proj.weight"][span] = _columns("key")
-    free["k_proj.weight"][span] = _columns("before", "nearby", "inside", "start")
-    free["k_proj.weight"][[HEAD + channel for channel in weigh]] = _columns("sense", "nearby")
-    free["v_proj.weight"][[HEAD + row for row in words]] = readable
-    return [fetch, tool], free
+    learned = {f"{name}_proj.weight": zeros(HEADS * HEAD, WIDTH) for name in "qkv"}
+    learned["q_proj.weight"][span] = _columns("key")
+    learned["v_proj.weight"][[HEAD + row for row in words]] = _columns("sense")
+    return [fetch, tool], learned
 
 
 def _columns(*names: str) -> Array:
-    mask = np.zeros((1, WIDTH), np.float32)
+    mask = zeros(1, WIDTH)
     for name in names:
         mask[0, AT[name]] = 1
     return mask
+
+
+def _output(read: Reader, rng: np.random.RandomState, table: Embedding) -> tuple[Array, Array]:
+    """The output layer, and where training may change it: how what is due depends on the words that TOOL brought."""
+    head, mask = zeros(voc.VOCABULARY, WIDTH), zeros(voc.VOCABULARY, WIDTH)
+    head[:, AT["out"]] = table.name * np.float32(LOGIT / COPIED / read.gain[AT["out"].start])
+    words = np.arange(WIDTH)[WORDS]
+    done, greet = phrases.DONE_PARTS[0], phrases.GREETING_PARTS[0]
+    tools = [tokens[0] for tokens in voc.OPENINGS.values()]
+    for flag, choices in (("answer", ["<tool_call>", greet]), ("call", tools)):
+        rows = table.ids(choices)
+        head[rows] += np.float32(DUE + UNDUE) * read.flag(flag) - np.float32(UNDUE) * read.one
+        head[np.ix_(rows, words)] = rng.randn(len(rows), SENSE).astype(np.float32) * 0.1
+        mask[np.ix_(rows, [*words, FLAG[flag]])] = 1
+    head[table.id(greet)] += np.float32(DUE + UNDUE) * read.flag("toolless")
+    head[table.id(done)] = np.float32(2 * DUE) * (read.flag("answer") - read.row("many"))  # no word left to act on
+    return head, mask

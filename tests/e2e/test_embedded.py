@@ -3,75 +3,76 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.claude_code import LATEST, Place, Result, headless
-from tests.e2e.conftest import StartProxy
+from tests.e2e.claude_code import LATEST, RELEASES, Place, Result, headless
+from tests.e2e.proxy_process import Proxy, proxy_process
 from tests.requirements import require_mlx
+from tests.standins.http import JsonObject
 
 PREFILL_S = 200  # the client's 18,000 tokens on two busy cores
-MODEL = "anthropic-local/embedded"
+DONE = "Done. I took the steps you named."
+CLIENT = ("--model", "anthropic-local/embedded", "--output-format", "stream-json", "--verbose")
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2 * PREFILL_S)]
 
 
-def tool_calls(result: Result) -> list[tuple[str, dict[str, object]]]:
-    """Name and input of every call the client ran, from its `stream-json` output."""
-    messages = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    blocks = [b for m in messages if m.get("type") == "assistant" for b in m["message"]["content"]]
-    return [(b["name"], b["input"]) for b in blocks if b["type"] == "tool_use"]
-
-
-@pytest.fixture
-def short_place() -> Iterator[Place]:
-    """A project at a short path: the model loses its way in one that repeats itself, as pytest's own folders do."""
-    for name in ("harbor", "lantern", "meadow", "walnut"):
-        folder = Path(tempfile.gettempdir(), name)
-        with suppress(FileExistsError):  # another run is using it
-            folder.mkdir()
-            break
-    else:
-        pytest.fail(f"every folder for this test exists in {tempfile.gettempdir()}: remove {name} there")
-    yield Place.fresh(folder)
-    shutil.rmtree(folder)
-
-
-@pytest.mark.engine
-@pytest.mark.timeout(4 * PREFILL_S)
-def test_a_session_of_bash_read_and_edit(short_place: Place, start_proxy: StartProxy) -> None:
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """One proxy and one model server for all of these tests, started with nothing configured."""
     require_mlx()
-    notes = short_place.project / "notes.txt"
+    with proxy_process(tmp_path_factory.mktemp("proxy"), ["--mode", "local"], {}) as proxy:
+        yield proxy
+
+
+def ask(version: str, prompt: str, place: Place, proxy: Proxy, *args: str) -> Result:
+    line = (*CLIENT, "--dangerously-skip-permissions", *args)
+    result = headless(version, prompt, place=place, base_url=proxy.url, args=line, timeout=PREFILL_S)
+    assert result.rc == 0, result
+    return result
+
+
+def blocks(result: Result, role: str, kind: str) -> list[JsonObject]:
+    """The content blocks of one kind that passed in the client's session, from its `stream-json` output."""
+    events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    messages = [event["message"] for event in events if event.get("type") == role]
+    return [b for m in messages if isinstance(m["content"], list) for b in m["content"] if b["type"] == kind]
+
+
+def calls(result: Result) -> list[tuple[str, JsonObject]]:
+    return [(block["name"], block["input"]) for block in blocks(result, "assistant", "tool_use")]
+
+
+@pytest.mark.parametrize("version", RELEASES[:2])  # the oldest loses its second step on this model
+def test_several_orders_in_one_text_are_carried_out_one_after_the_other(
+    version: str, place: Place, proxy: Proxy
+) -> None:
+    notes = place.project / "notes.txt"
     notes.write_text("alpha\nbravo\ncharlie\n", encoding="utf-8")
-    proxy = start_proxy(mode="local")
-    asked = {
-        "Bash": "Run the command `touch made.txt`",
-        "Read": f"Read the file `{notes}`",
-        "Edit": f"In `{notes}` replace `bravo` with `delta`",
-    }
-    for turn, (tool, prompt) in enumerate(asked.items()):
-        going_on = ("--continue",) if turn else ()
-        result = headless(
-            LATEST,
-            prompt,
-            place=short_place,
-            base_url=proxy.url,
-            args=(
-                "--model",
-                MODEL,
-                "--output-format",
-                "stream-json",
-                "--verbose",
-                "--dangerously-skip-permissions",
-                *going_on,
-            ),
-            timeout=PREFILL_S,
-        )
-        assert result.rc == 0, result
-        calls = tool_calls(result)
-        assert [name for name, _ in calls] == [tool], result
-    assert (short_place.project / "made.txt").exists()
-    assert notes.read_text(encoding="utf-8") == "alpha\ndelta\ncharlie\n", calls
+    edit_it = f"in `{notes}` replace `bravo` with `delta`"
+    prompt = f"Run the command `touch made.txt`, then read the file {notes}. Then {edit_it}"
+    result = ask(version, prompt, place, proxy)
+    run, read, edit = calls(result)
+    assert run == ("Bash", {"command": "touch made.txt"})
+    assert read == ("Read", {"file_path": str(notes)})
+    change = {"file_path": str(notes), "old_string": "bravo", "new_string": "delta"}
+    assert (edit[0], edit[1] | change) == ("Edit", edit[1])  # the client adds what has a default
+    assert blocks(result, "assistant", "text")[-1]["text"] == DONE
+    assert (place.project / "made.txt").exists()
+    assert notes.read_text(encoding="utf-8") == "alpha\ndelta\ncharlie\n"
+
+
+def test_a_session_goes_on_and_a_deferred_tool_is_loaded_and_called(place: Place, proxy: Proxy) -> None:
+    ask(LATEST, "Run the command `touch made.txt`", place, proxy)
+    url, question = "http://127.0.0.1:9/harbor", "which ship came in"
+    prompt = f"Load the tool WebFetch with ToolSearch, then fetch `{url}` and answer `{question}`"
+    result = ask(LATEST, prompt, place, proxy, "--continue")
+    search, fetch = calls(result)
+    assert search == ("ToolSearch", {"query": "select:WebFetch", "max_results": 5})
+    assert fetch == ("WebFetch", {"url": url, "prompt": question})
+    answers = [json.dumps(block) for block in blocks(result, "user", "tool_result")]
+    assert len(answers) == 2
+    assert "InputValidationError" not in answers[1]  # what the client says of a tool that was not loaded
+    assert blocks(result, "assistant", "text")[-1]["text"] == DONE
