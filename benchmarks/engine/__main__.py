@@ -1,6 +1,6 @@
 """Prints the engine's figures, with the stock server's beside them. Ratios: seconds depend on the machine.
 
-    python -m benchmarks.engine [--pairs N] [--tokens N ...] [NAME ...]
+    python -m benchmarks.engine [NAME ...] [--pairs N] [--tokens N ...]
 
 Both servers run at once and are asked in turns (ours, stock, stock, ours, ...), each pair with a prompt nobody has
 seen. Every figure is a median over pairs with its range. Model: random float32 weights, 2 layers x 128, a token is a

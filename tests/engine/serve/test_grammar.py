@@ -59,7 +59,7 @@ def library() -> None:
 
 
 async def calls(client: Client, **body: Any) -> list[tuple[str, dict[str, Any]]]:
-    answer = await client.whole(USER, tools=TOOLS, max_tokens=600, temperature=1.0, **body)
+    answer = await client.whole(USER, tools=TOOLS, max_tokens=300, temperature=1.0, **body)
     found = answer["choices"][0]["message"].get("tool_calls") or []
     return [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in found]
 
