@@ -28,6 +28,7 @@ from anyclaude_lab.lab.variant import Variant
 from anyclaude_lab.prompt.pipeline import Plan
 from anyclaude_lab.settings import load_settings
 from anyclaude_lab.trace.read import Recorded
+from anyclaude_lab.wire.request import Request
 
 EMBEDDED_MAX_TOKENS = 96  # the demonstration model writes one short call, or goes on for ever
 
@@ -65,7 +66,7 @@ class Backends:
         """The variant with lanes of its own. Raises SettingsError."""
         key = (variant.backend, variant.adapter)
         if key not in self._served:
-            caches = self._caches.setdefault(variant.backend, (MlxCache(), IdealCache()))
+            caches = self._caches.setdefault(variant.backend, _caches(variant))
             self._served[key] = Served(*await self._open(variant), *caches)
         served = self._served[key]
         way = dataclasses.replace(
@@ -109,6 +110,17 @@ def plan_of(variant: Variant, base: Plan | None = None) -> Plan:
         chosen = getattr(variant, name)
         wanted[name] = variant.translates if chosen is None else chosen
     return dataclasses.replace(base or Plan(), **wanted)
+
+
+def _caches(variant: Variant) -> tuple[MlxCache, IdealCache]:
+    """What the server holds before the first turn: the question by which its start was waited for."""
+    caches = MlxCache(), IdealCache()
+    if variant.kind == "embedded":
+        asked = embedded_renderer().prompt(Request({"messages": [{"role": "user", "content": "Hello"}]}))
+        if asked is not None:
+            caches[0].store(asked.tokens, asked.tokens)
+            caches[1].store(asked.tokens, asked.tokens)
+    return caches
 
 
 def _settings_of(variant: Variant) -> tuple[dict[str, Any], dict[str, str]]:
