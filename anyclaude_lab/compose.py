@@ -20,6 +20,7 @@ from anyclaude_lab.backends.search import Brave, SearchService, SearXNG, Tavily
 from anyclaude_lab.backends.started import StartedBackend
 from anyclaude_lab.backends.tls import trust_also
 from anyclaude_lab.engine import embedded
+from anyclaude_lab.engine.spec import ServerSpec
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.exchange import Variant
 from anyclaude_lab.exchange.count import PromptCounter
@@ -175,11 +176,10 @@ async def _started(
     settings: Settings, state_folder: Path, stack: AsyncExitStack, gated: Callable[[Backend], Backend]
 ) -> Backend:
     """A model server brought up for the user. The breaker stands behind the start: loading is no failure."""
-    from anyclaude_lab.engine.mlx_server import mlx_lm_server
     from anyclaude_lab.engine.servers import shared_server
 
     model = str(_model_folder(settings) or settings.local.model_path)
-    spec = mlx_lm_server(model, port=settings.local.port, startup_timeout_s=settings.local.startup_timeout_s)
+    spec, kind = _server_spec(settings, model, state_folder)
     try:
         server = await stack.enter_async_context(
             shared_server(spec, run_dir=state_folder / "run", log_dir=state_folder / "logs")
@@ -193,11 +193,23 @@ async def _started(
 
     def connect(url: str) -> Backend:
         budgets = Budgets(silence_s=settings.request_timeout_s)
-        return gated(
-            OpenAIBackend(name, url, server="mlx-lm", model_path=model, adapter=settings.adapter, budgets=budgets)
-        )
+        return gated(OpenAIBackend(name, url, server=kind, model_path=model, adapter=settings.adapter, budgets=budgets))
 
     return StartedBackend(name, server, connect)
+
+
+def _server_spec(settings: Settings, model: str, state_folder: Path) -> tuple[ServerSpec, str]:
+    """What to start for a model, and which kind of server that is."""
+    from anyclaude_lab.engine.mlx_server import mlx_lm_server
+    from anyclaude_lab.engine.own_server import EngineOptions, own_server
+
+    port, patience_s = settings.local.port, settings.local.startup_timeout_s
+    if settings.local.engine == "mlx_lm.server":
+        return mlx_lm_server(model, port=port, startup_timeout_s=patience_s), "mlx-lm"
+    options = EngineOptions(
+        window_tokens=settings.context_tokens or _known_window(settings), disk=state_folder / "prefixes"
+    )
+    return own_server(model, options, port=port, startup_timeout_s=patience_s), "anyclaude"
 
 
 def _model_folder(settings: Settings) -> Path | None:

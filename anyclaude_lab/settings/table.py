@@ -66,7 +66,7 @@ class Setting:
 
 TIERS = ("off", "minimal", "moderate", "aggressive", "extreme", "auto")
 ADAPTERS = ("auto", "qwen", "mistral", "llama", "generic", "none")
-SERVERS = ("auto", "mlx-lm", "llama.cpp", "ollama", "lmstudio", "vllm", "generic")
+SERVERS = ("auto", "anyclaude", "mlx-lm", "llama.cpp", "ollama", "lmstudio", "vllm", "generic")
 LEGACY_BLOCKS = ("lmstudio", "mlx", "mlx-lm", "mlx-textgen")  # old names of backends.local
 ROUND_ROBIN_FOR_NOW = "is accepted, but requests go round the nodes in turn: round-robin is the only strategy so far"
 
@@ -411,8 +411,9 @@ LOCAL = (
     ),
     Setting(
         "backends.local.engine",
-        Choice(("mlx_lm.server",)),
-        "Program that is started for modelPath.",
+        Choice(("mlx_lm.server", "anyclaude")),
+        "Program that is started for modelPath: the stock server, or our own, which keeps conversations warm beside "
+        "side calls and across restarts.",
         default="mlx_lm.server",
     ),
     Setting(
