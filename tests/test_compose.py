@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from anyclaude_lab.compose import plan
+from anyclaude_lab.compose import composed, plan
 from anyclaude_lab.prompt.pipeline import Plan
-from anyclaude_lab.settings import load_settings
+from anyclaude_lab.settings import Settings, load_settings
+from anyclaude_lab.settings.model import LocalSettings
+from tests.requirements import require_mlx
 
 
 def planned(tmp_path: Path, **flags: Any) -> Plan:
@@ -45,3 +47,15 @@ def test_the_older_switch(tmp_path: Path) -> None:
     (tmp_path / ".anyclauderc.json").write_text('{"backends": {"local": {"safeSystemFilter": false}}}')
     assert planned(tmp_path).tier == "off"
     assert planned(tmp_path, filter_tier="minimal").tier == "minimal"
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("engine", "kind"), [("mlx_lm.server", "mlx-lm"), ("anyclaude", "anyclaude")])
+async def test_the_engine_that_was_chosen_is_started_and_answers(engine: str, kind: str, tmp_path: Path) -> None:
+    require_mlx()
+    settings = Settings(mode="local", local=LocalSettings(engine=engine))
+    async with composed(settings, state_folder=tmp_path) as parts:
+        backend = parts.variant.backend
+        assert await backend.health() is None
+        status = backend.status()
+        assert (status["server"], status["server_process"]["engine"]) == (kind, engine)
