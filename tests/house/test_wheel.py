@@ -29,7 +29,7 @@ LEFT_OUT = re.compile(r"anyclaude|_editable_impl_anyclaude|__editable__|mlx")
 IMPORT_ALL = """
 import importlib, pkgutil, anyclaude_lab
 for found in pkgutil.walk_packages(anyclaude_lab.__path__, "anyclaude_lab."):
-    if not found.name.endswith("__main__"):
+    if not found.name.endswith("__main__") and not found.name.startswith("anyclaude_lab.engine.serve."):
         importlib.import_module(found.name)
 """
 
