@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.claude_code import LATEST, RELEASES, Place, Result, headless
 from tests.e2e.proxy_process import Proxy, proxy_process
+from tests.processes import until
 from tests.requirements import require_mlx
 from tests.standins.http import JsonObject
 
@@ -42,7 +43,12 @@ def place() -> Iterator[Place]:
     else:
         pytest.fail(f"every folder for this test exists in {tempfile.gettempdir()}: remove {name} there")
     yield Place.fresh(folder)
-    shutil.rmtree(folder)
+
+    def removed() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)  # the client's last processes may still be writing
+        return not folder.exists()
+
+    until(removed, "the folder of the test is gone")
 
 
 def ask(version: str, prompt: str, place: Place, proxy: Proxy, *args: str) -> Result:
@@ -94,3 +100,15 @@ def test_a_session_goes_on_and_a_deferred_tool_is_loaded_and_called(place: Place
     assert len(answers) == 2
     assert "InputValidationError" not in answers[1]  # what the client says of a tool that was not loaded
     assert blocks(result, "assistant", "text")[-1]["text"] == DONE
+
+
+@pytest.mark.parametrize(("tier", "stubs"), [("extreme", True), ("minimal", False)])
+def test_a_shortened_prompt_is_answered_as_well(
+    tier: str, stubs: bool, place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    require_mlx()
+    flags = ["--filter-tier", tier, "--stub-tools" if stubs else "--no-stub-tools"]
+    with proxy_process(tmp_path_factory.mktemp("short"), ["--mode", "local", *flags], {}) as proxy:
+        result = ask(LATEST, "Run the command `touch made.txt`, then read `notes.txt`", place, proxy)
+    assert calls(result) == [("Bash", {"command": "touch made.txt"}), ("Read", {"file_path": "notes.txt"})]
+    assert (place.project / "made.txt").exists()
