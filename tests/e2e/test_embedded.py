@@ -35,7 +35,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 @pytest.fixture
 def place() -> Iterator[Place]:
     """A project at a short path: the model loses its way in long ones, as pytest's own folders are."""
-    for name in ("harbor", "lantern", "meadow", "walnut"):
+    for name in ("harbor", "lantern", "meadow", "walnut", "orchard", "pebble", "saddle", "thimble"):
         folder = Path(tempfile.gettempdir(), name)
         with suppress(FileExistsError):  # another run is using it
             folder.mkdir()
