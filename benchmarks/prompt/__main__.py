@@ -1,4 +1,4 @@
-"""`python -m benchmarks.prompt savings|heads|turns|cost [--recordings FOLDER] [--tokenizer TOKENIZER.JSON]`"""
+"""`python -m benchmarks.prompt savings|heads|turns|cost|price [--recordings FOLDER] [--tokenizer TOKENIZER.JSON]`"""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from pathlib import Path
 
 from anyclaude_lab.engine import embedded
 from anyclaude_lab.render.tokens import from_tokenizer_json
-from benchmarks.prompt import cost, heads, savings, turns
+from benchmarks.prompt import cost, heads, price, savings, turns
 from tests.prompt.live import RECORDED, recording
 
-TABLES = {"savings": savings.table, "heads": heads.table, "turns": turns.table, "cost": cost.table}
+TABLES = {
+    "savings": savings.table,
+    "heads": heads.table,
+    "turns": turns.table,
+    "cost": cost.table,
+    "price": price.table,
+}
+MINUTES = ("price",)  # each release takes minutes: only when named
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prompt", description=__doc__)
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; all without one")
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; all but price without one")
     parser.add_argument(
         "--recordings", type=Path, help="folder of recorded sessions; without it they are recorded anew"
     )
@@ -29,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="anyclaude-figures-") as scratch:
         folder = options.recordings or Path(scratch)
         recordings = [recording(release, folder / release) for release in options.release or RECORDED]
-        for name in options.tables or TABLES:
+        for name in options.tables or [name for name in TABLES if name not in MINUTES]:
             print(f"\n{name}; tokens by {_named(options.tokenizer)}, one session of each release\n")
             for line in TABLES[name](recordings, count):
                 print(line)
