@@ -48,12 +48,12 @@ def told(request: Request) -> str:
 @pytest.mark.parametrize("prompt", [OLDER, NEWER], ids=["older", "newer"])
 def test_two_projects_share_their_system_prompt(prompt: str) -> None:
     here, there = (
-        stabilise(request(prompt.format(folder=f"/home/{name}/work", branch=name))) for name in ("anna", "otto")
+        stabilise(request(prompt.format(folder=f"/home/{name}/code", branch=name))) for name in ("anna", "otto")
     )
     assert system_of(here) == system_of(there)
     for name, done in (("anna", here), ("otto", there)):
         assert told(done).startswith(f"<system-reminder>\n{INTRODUCTION}")
-        assert f"/home/{name}/work" in told(done) and name in told(done)
+        assert f"/home/{name}/code" in told(done) and name in told(done)
         assert done.messages[0]["content"][1] == text("Hello")
         assert stabilise(done) is done
 

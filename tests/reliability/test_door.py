@@ -230,7 +230,7 @@ async def test_this_machine_needs_none_and_a_page_of_a_stranger_gets_nothing(sta
         for host in ("127.0.0.1", "workstation.lan"):
             refused = await proxy.http.post("/v1/messages", json=ASK, headers={"host": host, **page})
             assert refused.status_code == Forbidden.status
-        own = {"origin": "http://workstation.lan", **CARRIED[0]}
+        own = {"origin": "http://desk.lan", **CARRIED[0]}
         assert (await proxy.http.get("/v1/metrics", headers=own)).status_code == 200
         assert backend.chats == []
         await proxy.http.aclose()
