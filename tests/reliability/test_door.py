@@ -183,7 +183,7 @@ async def open_to_all(start: StartProxy, url: str, token: str | None = TOKEN, **
     server = Server(serving)
     await server.start("0.0.0.0", 0)
     http = httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{server.port}", headers={"host": "workstation.lan"}, timeout=10, trust_env=False
+        base_url=f"http://127.0.0.1:{server.port}", headers={"host": "desk.lan"}, timeout=10, trust_env=False
     )
     return RunningProxy(f"http://127.0.0.1:{server.port}", server, serving, proxy.log_file, http)
 
@@ -227,7 +227,7 @@ async def test_this_machine_needs_none_and_a_page_of_a_stranger_gets_nothing(sta
         proxy = await open_to_all(start, backend.url)
         assert (await proxy.http.get("/v1/metrics", headers={"host": "127.0.0.1"})).status_code == 200
         page = {"origin": "https://evil.example", **CARRIED[0]}
-        for host in ("127.0.0.1", "workstation.lan"):
+        for host in ("127.0.0.1", "desk.lan"):
             refused = await proxy.http.post("/v1/messages", json=ASK, headers={"host": host, **page})
             assert refused.status_code == Forbidden.status
         own = {"origin": "http://desk.lan", **CARRIED[0]}
@@ -282,7 +282,7 @@ def test_an_open_door_is_said_loudly(tmp_path: Path) -> None:
         url = next(word for word in said_first.split() if word.startswith("http://127.0.0.1:"))
         token = said_first.split("access token ")[1].split()[0]
         assert len(token) >= 32
-        foreign = {"host": "workstation.lan"}
+        foreign = {"host": "desk.lan"}
         assert httpx.get(f"{url}/v1/metrics", headers=foreign, trust_env=False).status_code == 401
         given = foreign | {"x-api-key": token}
         assert httpx.get(f"{url}/v1/metrics", headers=given, trust_env=False).status_code == 200
