@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 # name -> the module that has it
 NAMES = {
     "Explanation": "anyclaude_lab.lab.explain",
+    "Proxy": "anyclaude_lab.proxy.threaded",
     "Run": "anyclaude_lab.lab.run",
     "Traces": "anyclaude_lab.lab.load",
     "Variant": "anyclaude_lab.lab.variant",

@@ -5,26 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets as secrets_of_system
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from anyclaude_lab import __version__
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
 from anyclaude_lab.settings import FILE_NAME, PREFERRED_PORT, Secret, Settings, load_settings
 
-if TYPE_CHECKING:
-    from anyclaude_lab.proxy.serving import Serving
-    from anyclaude_lab.trace.store import Recorder
-
-STATE_FOLDER = ".anyclaude"
+STATE_FOLDER = ".anyclaude"  # in the user's home
 USAGE_ERROR, BACKEND_ERROR = 2, 4
-LEAST_TOKEN = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,84 +81,38 @@ async def serve(
     settings: Settings, claude_args: Sequence[str], environ: Mapping[str, str], *, state_folder: Path
 ) -> int:
     """Serve until told to stop, or, as a launcher, until Claude Code ends; returns the exit code."""
-    from anyclaude_lab.compose import composed, search_services, secrets
-    from anyclaude_lab.proxy.log import Log
-    from anyclaude_lab.proxy.server import Server
-    from anyclaude_lab.proxy.serving import Serving
+    from anyclaude_lab.proxy.running import running
 
     claude = None
     if not settings.proxy_only:
         from anyclaude_lab.proxy.launcher import find_claude, launch
 
         claude = find_claude(environ)  # before anything is started for nothing
-    token = _access_token(settings)
-    _make_private(state_folder)
-    log = Log(
-        settings.debug,
-        state_folder / "logs",
-        json_lines=settings.log_format == "json",
-        console=settings.proxy_only and sys.stderr.isatty(),
-        secrets=[*secrets(settings), *([token] if token else [])],
-    )
-    model_id = client_model(settings)
-    async with composed(settings, state_folder=state_folder) as parts:
-        services = search_services(settings)
-        serving = Serving(
-            settings, parts.variant, log, parts.breaker, access_token=token, models=(model_id,), search=services
-        )
-        serving.begin_recording = partial(_recorder, settings, serving, state_folder)
+    console = settings.proxy_only and sys.stderr.isatty()
+    async with running(settings, state_folder=state_folder, console=console) as proxy:
+        variant, port = proxy.serving.variant, proxy.server.port
+        if proxy.token is not None:
+            _warn_of_the_network(settings, proxy.token, port)
+        if settings.port is None and port != PREFERRED_PORT:
+            print(f"anyclaude: port {PREFERRED_PORT} is taken, using {port}", file=sys.stderr)
+        if claude is None:
+            _announce(settings, proxy.url, proxy.model_id, variant.window_tokens)
+            await _until_told_to_stop()
+            return 0
         if settings.record_dir is not None:
-            serving.recorder = serving.begin_recording()
-        server = Server(serving)
-        url = await server.start(settings.host, settings.port)
-        log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
-        if token is not None:
-            _warn_of_the_network(settings, token, server.port)
-        if settings.port is None and server.port != PREFERRED_PORT:
-            print(f"anyclaude: port {PREFERRED_PORT} is taken, using {server.port}", file=sys.stderr)
-        try:
-            if claude is None:
-                _announce(settings, url, model_id, parts.variant.window_tokens)
-                await _until_told_to_stop()
-                return 0
-            if settings.record_dir is not None:
-                print(f"anyclaude: {_recording_line(settings)}", file=sys.stderr)
-            window = await parts.variant.window()
-            if window is None and (complaint := await parts.variant.backend.health()):
-                print(f"anyclaude: {complaint}", file=sys.stderr)
-            return await launch(
-                settings,
-                claude_args,
-                base_url=url,
-                environ=environ,
-                claude=claude,
-                model_id=model_id,
-                window_tokens=window,
-            )
-        finally:
-            await server.stop()
-            if serving.recorder is not None:
-                await asyncio.to_thread(serving.recorder.close)
-            log.note("stopped")
-
-
-def _make_private(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # whoever needs the folder complains about it
-        folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)
-
-
-def _access_token(settings: Settings) -> Secret | None:
-    """What other machines have to send; None where the proxy listens to this one only."""
-    from anyclaude_lab.backends.http import is_loopback
-
-    if is_loopback(settings.host):
-        return None
-    if settings.access_token is None:
-        return Secret(secrets_of_system.token_urlsafe(24))
-    if len(settings.access_token.reveal()) < LEAST_TOKEN:
-        raise SettingsError(f"accessToken is too short: at least {LEAST_TOKEN} characters keep strangers out.")
-    return settings.access_token
+            print(f"anyclaude: {_recording_line(settings)}", file=sys.stderr)
+        window = await variant.window()
+        if window is None and (complaint := await variant.backend.health()):
+            print(f"anyclaude: {complaint}", file=sys.stderr)
+        return await launch(
+            settings,
+            claude_args,
+            base_url=proxy.url,
+            environ=environ,
+            claude=claude,
+            model_id=proxy.model_id,
+            window_tokens=window,
+        )
 
 
 def _warn_of_the_network(settings: Settings, token: Secret, port: int) -> None:
@@ -178,16 +124,6 @@ def _warn_of_the_network(settings: Settings, token: Secret, port: int) -> None:
         f"anyclaude: there: ANTHROPIC_BASE_URL=http://THIS-MACHINE:{port} ANTHROPIC_AUTH_TOKEN=TOKEN claude",
         file=sys.stderr,
     )
-
-
-def client_model(settings: Settings) -> str:
-    """The id Claude Code is told for the model of these settings."""
-    from anyclaude_lab.compose import EMBEDDED_NAME
-    from anyclaude_lab.proxy.client_environment import client_model_id
-
-    if settings.mode == "local" and settings.local.source == "embedded":
-        return client_model_id(EMBEDDED_NAME)
-    return client_model_id(settings.model or settings.local.model_path)
 
 
 def _announce(settings: Settings, url: str, model_id: str, window_tokens: int | None) -> None:
@@ -209,25 +145,6 @@ def _announce(settings: Settings, url: str, model_id: str, window_tokens: int | 
 
 def _recording_line(settings: Settings) -> str:
     return f"recording to {settings.record_dir} (--no-record turns it off)"
-
-
-def _recorder(settings: Settings, serving: Serving, state_folder: Path) -> Recorder:
-    """Raises `SettingsError` where the folder cannot be used."""
-    folder = settings.record_dir or state_folder / "traces"
-    from anyclaude_lab.compose import secrets
-    from anyclaude_lab.trace.redaction import Redaction
-    from anyclaude_lab.trace.store import Recorder
-
-    held = [*secrets(settings), *([serving.access_token] if serving.access_token else [])]
-    known = tuple(secret.reveal() for secret in held if len(secret.reveal()) >= 8)
-    redaction = Redaction(os.urandom(16), known, str(Path.home()))
-    try:
-        return Recorder(folder, redaction, on_drop=serving.metrics.trace_dropped.inc, on_trouble=serving.log.note)
-    except OSError as error:
-        raise SettingsError(
-            f"Sessions cannot be recorded in {folder} ({error.strerror or error}): "
-            "name another folder with --record DIR, or turn it off with --no-record."
-        ) from None
 
 
 async def _until_told_to_stop() -> None:

@@ -12,6 +12,7 @@ from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.proxy.client_stream import STREAM_HEADERS
 from anyclaude_lab.proxy.dashboard import live_html
 from anyclaude_lab.proxy.serving import Serving
+from anyclaude_lab.wire.events import JsonObject
 
 LIVE_IDLE_S = 10.0
 
@@ -35,21 +36,26 @@ async def ready(http: web.Request, serving: Serving) -> web.Response:
 
 async def metrics(http: web.Request, serving: Serving) -> web.Response:
     """JSON, or the Prometheus text format with `?format=prometheus` or `Accept: text/plain`."""
-    serving.metrics.refresh(serving.breaker)
     accepts = http.headers.get("accept", "")
     form = http.query.get("format") or ("prometheus" if "text/plain" in accepts and "json" not in accepts else "json")
     if form not in ("json", "prometheus"):
         raise InvalidRequest(f"format={form} is not known; json and prometheus are.")
     if form == "prometheus":
+        serving.metrics.refresh(serving.breaker)
         return web.Response(
             body=serving.metrics.prometheus(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
         )
-    facts = serving.metrics.json() | {
+    return web.json_response(metric_facts(serving))
+
+
+def metric_facts(serving: Serving) -> JsonObject:
+    """Every series, and what the backend says of itself."""
+    serving.metrics.refresh(serving.breaker)
+    return serving.metrics.json() | {
         "mode": serving.settings.mode,
         "retry_grace_s": serving.settings.retry_grace_s,
         "backend": serving.backend_status(),
     }
-    return web.json_response(facts)
 
 
 async def breaker_metrics(http: web.Request, serving: Serving) -> web.Response:

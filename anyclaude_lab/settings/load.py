@@ -21,7 +21,16 @@ from anyclaude_lab.settings.model import (
     Settings,
     WebSearchSettings,
 )
-from anyclaude_lab.settings.sources import FILE_NAME, Layer, Rank, Value, environment_layer, file_layer, flag_layer
+from anyclaude_lab.settings.sources import (
+    FILE_NAME,
+    Layer,
+    Rank,
+    Value,
+    environment_layer,
+    file_layer,
+    flag_layer,
+    given_layer,
+)
 from anyclaude_lab.settings.table import FLAGS, MODE_KEY, ROWS, TABLE
 from anyclaude_lab.settings.trust import refuse_untrusted
 
@@ -65,14 +74,16 @@ def load_settings(
     cwd: Path,
     home: Path,
     config_file: Path | None = None,
+    given: tuple[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Settings, list[str]]:
     """The settings and the warnings to print.
 
     `flags` by name (`{"mode": "local", "filter_tier": "off"}`). Without `config_file` the file in `cwd` is read, and
-    the one in `home` for what the first leaves open; that in `cwd` may not decide everything (see `trust`). Raises
-    `SettingsError`: exit code 2.
+    the one in `home` for what the first leaves open; that in `cwd` may not decide everything (see `trust`). `given`:
+    who gives settings in code, and which, named as in a file; they are as strong as flags. Raises `SettingsError`:
+    exit code 2.
     """
-    loaded = load(flags, environ, cwd=cwd, home=home, config_file=config_file)
+    loaded = load(flags, environ, cwd=cwd, home=home, config_file=config_file, given=given)
     return loaded.settings, loaded.warnings
 
 
@@ -83,9 +94,12 @@ def load(
     cwd: Path,
     home: Path,
     config_file: Path | None = None,
+    given: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Loaded:
     """As `load_settings`, with every value."""
     layers = [flag_layer(flags, cwd), environment_layer(environ, cwd)]
+    if given is not None:
+        layers.append(given_layer(given[1], given[0], cwd))
     here, at_home = cwd / FILE_NAME, home / FILE_NAME
     project = None
     if config_file is not None:

@@ -112,14 +112,30 @@ def file_layer(path: Path, rank: Rank) -> Layer:
         raise SettingsError(f"{path} cannot be read: it holds a number or a nesting beyond all bounds.") from None
     if not isinstance(data, dict):
         raise SettingsError(f"{path} holds {_short(data)}; allowed is a JSON object.")
-    layer = Layer(rank, path.parent)
-    _read_object(layer, path, data, "", "")
+    return _object_layer(data, path, rank, path.parent)
+
+
+def given_layer(data: Mapping[str, Any], where: str, folder: Path) -> Layer:
+    """Settings a program gives, named and nested as in a file. `where` it does so opens every complaint.
+
+    Paths are taken from `folder`. Raises `SettingsError`.
+    """
+    return _object_layer(dict(data), where, Rank.FLAG, folder)
+
+
+def _object_layer(data: dict[str, Any], where: Path | str, rank: Rank, folder: Path) -> Layer:
+    layer = Layer(rank, folder)
+    _read_object(layer, where, data, "", "")
     if isinstance(blocks := data.get("backends"), dict):
-        _read_legacy_blocks(layer, path, blocks, data.get(MODE_KEY))
+        _read_legacy_blocks(layer, where, blocks, data.get(MODE_KEY))
     return layer
 
 
-def _read_object(layer: Layer, path: Path, data: dict[str, Any], prefix: str, spelled_prefix: str) -> None:
+def _origin(where: Path | str) -> str:
+    return f"file {where}" if isinstance(where, Path) else where
+
+
+def _read_object(layer: Layer, where: Path | str, data: dict[str, Any], prefix: str, spelled_prefix: str) -> None:
     """Every key of `data`: `prefix` stands before it in the table, `spelled_prefix` in the file."""
     for name, found in data.items():
         key, spelled = prefix + name, spelled_prefix + name
@@ -129,34 +145,34 @@ def _read_object(layer: Layer, path: Path, data: dict[str, Any], prefix: str, sp
         if prefix == "backends." and name in LEGACY_BLOCKS:
             continue
         if key in ROWS and ROWS[key].in_file:
-            value = _read(ROWS[key], found, spelled=f"{path}: {spelled}", text=False)
-            origin = f"file {path}" if spelled == key else f"file {path}, {spelled}"
+            value = _read(ROWS[key], found, spelled=f"{where}: {spelled}", text=False)
+            origin = _origin(where) if spelled == key else f"{_origin(where)}, {spelled}"
             layer.add(ROWS[key], value, found=found, spelled=spelled, origin=origin)
         elif inner := children(key):
             if not isinstance(found, dict):
                 raise SettingsError(
-                    f"{path}: {spelled} is {_short(found)}; allowed: an object with {', '.join(inner)}."
+                    f"{where}: {spelled} is {_short(found)}; allowed: an object with {', '.join(inner)}."
                 )
-            _read_object(layer, path, found, key + ".", spelled + ".")
+            _read_object(layer, where, found, key + ".", spelled + ".")
         else:
-            raise SettingsError(_unknown_key(path, name, prefix, spelled_prefix))
+            raise SettingsError(_unknown_key(where, name, prefix, spelled_prefix))
 
 
-def _read_legacy_blocks(layer: Layer, path: Path, blocks: dict[str, Any], backend: object) -> None:
+def _read_legacy_blocks(layer: Layer, where: Path | str, blocks: dict[str, Any], backend: object) -> None:
     """`backends.lmstudio` and its like stand for `backends.local`: one of them, and only where that is missing."""
     names = sorted((name for name in LEGACY_BLOCKS if blocks.get(name) is not None), key=lambda name: name != backend)
     used = "local" if blocks.get("local") is not None else next(iter(names), None)
     for name in names:
         if not isinstance(blocks[name], dict):
-            raise SettingsError(f"{path}: backends.{name} is {_short(blocks[name])}; allowed: an object.")
+            raise SettingsError(f"{where}: backends.{name} is {_short(blocks[name])}; allowed: an object.")
         block = Layer(layer.rank, layer.folder)
-        _read_object(block, path, blocks[name], "backends.local.", f"backends.{name}.")
+        _read_object(block, where, blocks[name], "backends.local.", f"backends.{name}.")
         if name == used:
-            layer.warn("backends.local", f"backends.{name} (file {path}) is deprecated: call it backends.local.")
+            layer.warn("backends.local", f"backends.{name} ({_origin(where)}) is deprecated: call it backends.local.")
             layer.warnings += block.warnings
             layer.values |= block.values
         else:
-            layer.warn("backends.local", f"backends.{name} (file {path}) is not used: backends.{used} is.")
+            layer.warn("backends.local", f"backends.{name} ({_origin(where)}) is not used: backends.{used} is.")
 
 
 def _read(row: Setting, found: object, *, spelled: str, text: bool) -> Any:
@@ -176,13 +192,13 @@ def children(key: str) -> list[str]:
     return list(dict.fromkeys(row.key.removeprefix(prefix).split(".")[0] for row in rows))
 
 
-def _unknown_key(path: Path, name: str, prefix: str, spelled_prefix: str) -> str:
+def _unknown_key(where: Path | str, name: str, prefix: str, spelled_prefix: str) -> str:
     allowed = children(prefix.rstrip("."))
     elsewhere = [key for key in ROWS if ROWS[key].in_file and key.split(".")[-1] == name]
     hint = suggestion(name, allowed, spelled_prefix) or (
         f" It belongs to {' or '.join(elsewhere)}." if elsewhere else ""
     )
-    return f'{path}: unknown key "{spelled_prefix}{name}"; allowed there: {", ".join(allowed)}.{hint}'
+    return f'{where}: unknown key "{spelled_prefix}{name}"; allowed there: {", ".join(allowed)}.{hint}'
 
 
 def suggestion(found: str, allowed: Iterable[str], prefix: str = "") -> str:
