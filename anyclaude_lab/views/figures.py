@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from anyclaude_lab.views.html import Html, tag
@@ -34,6 +35,17 @@ def percent(part: float | None, of: float | None) -> str:
     if 0 < share < 0.005:
         return "< 1 %"
     return "99 %" if 0.99 < share < 1 else f"{share:.0%}".replace("%", " %")
+
+
+def dollars(value_usd: float | None) -> str:
+    """`$12.40`, `$0.0031`: two digits that count, cents at least."""
+    if value_usd is None:
+        return UNKNOWN
+    sign, size = "-" if value_usd < 0 else "", abs(value_usd)
+    if size == 0 or size >= 0.095:
+        return f"{sign}${size:,.2f}"
+    places = min(6, 1 - math.floor(math.log10(size)))
+    return f"{sign}${size:.{places}f}" if size >= 0.0000005 else f"{sign}< $0.000001"
 
 
 def plural(count: int, word: str) -> str:

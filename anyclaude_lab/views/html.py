@@ -13,10 +13,10 @@ class Html(str):
 
 
 Child = str | int | None | Iterable["str | int | None"]
-VOID = {"br", "rect"}  # never closed by a tag of their own
+VOID = {"br", "line", "rect"}  # never closed by a tag of their own
 
 
-def tag(name: str, *children: Child, **attributes: str | int | float | bool | None) -> Html:
+def tag(name: str, /, *children: Child, **attributes: str | int | float | bool | None) -> Html:
     """An element. `class_` is class and `aria_label` aria-label; an attribute that is None or False is left out."""
     written = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in VOID:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyclaude_lab.views.bars import columns, stacked
-from anyclaude_lab.views.figures import UNKNOWN, clock, percent, plural, seconds, whole
+from anyclaude_lab.views.figures import UNKNOWN, clock, dollars, percent, plural, seconds, whole
 from anyclaude_lab.views.html import joined, tag
 
 TEXTS = st.text(st.sampled_from("<>&\"'/ab=-`\n é"), max_size=40)
@@ -80,6 +80,12 @@ def test_columns_stand_within_their_picture_and_the_latest_at_its_right(shares: 
         (percent(0, 1000), "0 %"),
         (percent(1, 0), UNKNOWN),
         (percent(None, 5), UNKNOWN),
+        (dollars(1234.5), "$1,234.50"),
+        (dollars(0.0), "$0.00"),
+        (dollars(0.00314), "$0.0031"),
+        (dollars(-0.05), "-$0.050"),
+        (dollars(1e-9), "< $0.000001"),
+        (dollars(None), UNKNOWN),
         (plural(1, "message"), "1 message"),
         (plural(1200, "message"), "1,200 messages"),
         (clock(None), UNKNOWN),
