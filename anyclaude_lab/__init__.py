@@ -16,6 +16,7 @@ NAMES = {
     "Proxy": "anyclaude_lab.proxy.threaded",
     "Run": "anyclaude_lab.lab.run",
     "Traces": "anyclaude_lab.lab.load",
+    "Turn": "anyclaude_lab.lab.turn",
     "Variant": "anyclaude_lab.lab.variant",
     "explain": "anyclaude_lab.lab.explain",
     "load": "anyclaude_lab.lab.load",

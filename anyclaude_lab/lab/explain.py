@@ -11,15 +11,14 @@ from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.lab.arms import embedded_renderer, plan_of
 from anyclaude_lab.lab.frames import frame
 from anyclaude_lab.lab.rendered import Renderer
+from anyclaude_lab.lab.turn import Turn
 from anyclaude_lab.lab.variant import Variant
 from anyclaude_lab.prompt.pipeline import Report, reported, run
 from anyclaude_lab.prompt.sections import Sections, measured
 from anyclaude_lab.trace.read import Recorded
-from anyclaude_lab.views.html import joined, tag
+from anyclaude_lab.views.explanation import explanation_view
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
-
-SHOWN_CHARS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +52,16 @@ class Explanation:
         return frame(rows, columns, tokenizer=self.tokenizer)
 
     def __repr__(self) -> str:
-        lines = [f"{self.variant}: {self.before.total} -> {self.after.total} tokens ({self.tokenizer})"]
-        lines += [f"  {r.name}: {r.before.total - r.after.total:+d} saved; {r.why}" for r in self.reports]
-        return "\n".join(lines)
+        sizes = f"{self.before.total:,} -> {self.after.total:,} tokens ({self.tokenizer})"
+        return f"<Explanation of {self.variant}: {sizes}; {', '.join(r.name for r in self.reports) or 'unchanged'}>"
 
     def _repr_html_(self) -> str:
-        head = tag("tr", *[tag("th", name) for name in ("step", "saved tokens", "why", "note")])
-        rows = [
-            tag("tr", *[tag("td", cell) for cell in (r.name, r.before.total - r.after.total, r.why, r.note)])
-            for r in self.reports
-        ]
-        shown = (self.prompt or "the chat template refuses this request")[:SHOWN_CHARS]
-        return joined(
-            tag("p", f"{self.variant}: {self.before.total} → {self.after.total} tokens ({self.tokenizer})"),
-            tag("table", head, *rows),
-            tag("details", tag("summary", "the rendered prompt"), tag("pre", shown)),
-        )
+        title = f"{self.variant}: {self.before.total:,} → {self.after.total:,} tokens"
+        return explanation_view(title, self.tokenizer, self.before, self.after, self.reports, self.prompt)
 
 
 def explain(
-    request_or_turn: Request | Recorded | JsonObject, variant: Variant, *, renderer: Renderer | None = None
+    request_or_turn: Request | Turn | Recorded | JsonObject, variant: Variant, *, renderer: Renderer | None = None
 ) -> Explanation:
     """Explain a request (a body is one as well) or a recorded turn. Rendered as the embedded model reads it."""
     request = _request(request_or_turn)
@@ -94,6 +83,8 @@ def explain(
 def _request(found: Any) -> Request:
     if isinstance(found, Request):
         return found
+    if isinstance(found, Turn):
+        return found.request
     if isinstance(found, Recorded):
         return found.request()
     if isinstance(found, dict) and "messages" in found:

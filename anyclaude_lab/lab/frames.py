@@ -55,6 +55,12 @@ def frame(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] = (), **attr
     return table
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, None where nothing is known."""
+    rows = table.to_dict("records")
+    return [{str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows]
+
+
 def depth_bucket(turn: int) -> str:
     """The bucket of the turn with this index (from 0) in its lane."""
     bounds = (1, 5, 20, 50)

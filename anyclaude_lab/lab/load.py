@@ -13,10 +13,15 @@ from pathlib import Path
 import pandas as pd
 
 from anyclaude_lab.errors import SettingsError
-from anyclaude_lab.lab.frames import frame
+from anyclaude_lab.lab.frames import frame, records
 from anyclaude_lab.lab.rows import Row, TraceRows, block_rows, event_rows
+from anyclaude_lab.lab.turn import Turn, chosen, turns_of
 from anyclaude_lab.trace.files import DamagedTrace, Source, sources
 from anyclaude_lab.trace.read import Trace, read_trace
+from anyclaude_lab.views.figures import plural
+from anyclaude_lab.views.sessions import sessions_view
+
+SESSIONS_NAMED = 12
 
 
 class Traces:
@@ -69,11 +74,41 @@ class Traces:
         for source in self.sources:
             yield read_trace(source, verify=verify)
 
+    def turn(self, session: str, *, lane: str | None = None, turn: int = 0) -> Turn:
+        """One turn, read again from its file. Raises SettingsError where there is none, or more than one session.
+
+        `session` is an id, the beginning of one, or the name of a file as `short-fix`. `lane` is a lane's name or what
+        stands behind its slash, the main conversation without one; `turn` counts from 0, or from the end below 0.
+        """
+        name, source = self._session(session)
+        trace = read_trace(source, verify=False)
+        return chosen([one for one in turns_of(trace) if one.recorded.session == name], lane, turn)
+
+    def _session(self, wanted: str) -> tuple[str, Source]:
+        """The id of a session and where it stands."""
+        rows = list(zip(self.sessions["session"], self.sessions["file"], strict=True))
+        found = [row for row in rows if row[0] == wanted] or [
+            (name, file) for name, file in rows if wanted and (name.startswith(wanted) or _stem(file) == _stem(wanted))
+        ]
+        if len(found) != 1:
+            known = ", ".join(f"{name} ({_stem(file)})" for name, file in (found or rows)[:SESSIONS_NAMED])
+            problem = f"names {plural(len(found), 'session')}" if found else "is no session of these traces"
+            raise SettingsError(f'"{wanted}" {problem}; there are: {known}.')
+        name, file = found[0]
+        return name, next(source for source in self.sources if source.name == file)
+
     def __len__(self) -> int:
         return len(self.sessions)
 
     def __repr__(self) -> str:
-        return f"<Traces: {len(self.sessions)} sessions, {len(self.turns)} turns, {len(self.complaints)} complaints>"
+        return f"<Traces: {self._said()}>"
+
+    def _repr_html_(self) -> str:
+        return sessions_view(self._said(), records(self.sessions), self.complaints)
+
+    def _said(self) -> str:
+        counts = (self.sessions, "session"), (self.turns, "turn"), (self.complaints, "complaint")
+        return ", ".join(plural(len(many), word) for many, word in counts)
 
 
 def load(path: str | Path | Sequence[str | Path]) -> Traces:
@@ -93,3 +128,8 @@ def load(path: str | Path | Sequence[str | Path]) -> Traces:
         reason = traces.complaints[0] if traces.complaints else "there is no .jsonl, .jsonl.gz or .zip file"
         raise SettingsError(f"No trace was found in {', '.join(map(str, paths))}: {reason}")
     return traces
+
+
+def _stem(file: str) -> str:
+    """`short-fix` of `traces/short-fix.jsonl.gz`."""
+    return file.replace("\\", "/").rpartition("/")[2].partition(".")[0]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.lab.arms import embedded_renderer, plan_of
+from anyclaude_lab.lab.break_table import PrefixBreaks
 from anyclaude_lab.lab.breaks import Break, Sent, find_break
-from anyclaude_lab.lab.frames import frame
 from anyclaude_lab.lab.load import Traces
 from anyclaude_lab.lab.rendered import Renderer
 from anyclaude_lab.lab.rows import Row, TraceRows
@@ -21,14 +19,14 @@ from anyclaude_lab.trace.read import Trace
 COLUMNS = ("session", "lane", "turn", *Break.__slots__)
 
 
-def prefix_breaks(traces: Traces, variant: Variant, *, renderer: Renderer | None = None) -> pd.DataFrame:
+def prefix_breaks(traces: Traces, variant: Variant, *, renderer: Renderer | None = None) -> PrefixBreaks:
     """A row for each turn whose prompt does not begin with its lane's prompt before. Nothing is generated.
 
     Rendered as the model that comes with the package reads it, unless another `renderer` is given.
     """
     renderer = renderer or embedded_renderer(variant.adapter)
     rows = [row for trace in traces.traces() for row in _breaks(trace, variant, renderer)]
-    return frame(rows, COLUMNS, variant=variant.name, tokenizer=renderer.name)
+    return PrefixBreaks.of(rows, COLUMNS, variant=variant.name, tokenizer=renderer.name)
 
 
 def _breaks(trace: Trace, variant: Variant, renderer: Renderer) -> Iterator[Row]:

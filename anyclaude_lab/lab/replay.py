@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,9 @@ from anyclaude_lab.lab.cells import add_cells, cell_key, head_of, read_results, 
 from anyclaude_lab.lab.load import Traces
 from anyclaude_lab.lab.metrics.fidelity import judge
 from anyclaude_lab.lab.rendered import Prompt
-from anyclaude_lab.lab.rows import TraceRows
 from anyclaude_lab.lab.run import Run
 from anyclaude_lab.lab.scripted import ScriptedBackend, simulated_s
+from anyclaude_lab.lab.turn import Turn, turns_of
 from anyclaude_lab.lab.variant import Variant
 from anyclaude_lab.prompt.sections import measured
 from anyclaude_lab.render.tokens import characters
@@ -43,15 +42,6 @@ from anyclaude_lab.wire.request import Request, text_of
 Progress = Callable[[int, int, float | None], None]  # done, of how many, seconds left
 PACES = ("fast", "think")
 _FOLDER = re.compile(r"(?i)working (?:directory|folder):\s*(\S+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One recorded exchange with what its trace's tables say about it."""
-
-    key: str  # of the exchange, within this run
-    recorded: Recorded
-    row: dict[str, Any]
 
 
 Sessions = dict[str, list[Turn]]
@@ -131,8 +121,8 @@ async def _session(
     nonce = f"{int.from_bytes(drawn[:6]) % 10**8:08}"  # digits: in most tokenizers of one length
     cells = []
     for turn in turns:
-        if pace == "think" and turn.row["gap_s"] and turn.row["gap_s"] > 0:
-            await asyncio.sleep(turn.row["gap_s"])
+        if pace == "think" and turn.facts["gap_s"] and turn.facts["gap_s"] > 0:
+            await asyncio.sleep(turn.facts["gap_s"])
         cell = await _ask(arm, turn, nonce)
         facts = {"key": cell_key(turn.recorded, variant, repetition), "repeat": repetition, "position": position}
         cells.append(facts | {"nonce": nonce if variant.translates else None} | cell)
@@ -142,7 +132,7 @@ async def _session(
 
 async def _ask(arm: Arm, turn: Turn, nonce: str) -> JsonObject:
     """One cell. Whatever fails is told in it."""
-    row, variant = turn.row, arm.variant
+    row, variant = turn.facts, arm.variant
     cell: JsonObject = {name: row[name] for name in ("session", "lane", "role", "turn", "trigger", "request_id")}
     cell |= {"variant": variant.name, "backend": variant.backend, "backend_kind": variant.kind, "tier": variant.tier}
     cell |= {"adapter": variant.adapter, "stub_tools": variant.stub_tools, "error": None}
@@ -293,10 +283,11 @@ def _sessions(traces: Traces, shard: tuple[int, int] | None, turns_per_session: 
     for trace in traces.traces(verify=True):
         if trace.origin.get("redaction") == "shape":
             raise SettingsError(f"{trace.name} holds shapes instead of texts: it can be counted, not replayed.")
-        for number, (exchange, row) in enumerate(zip(trace.in_order(), TraceRows(trace).turns, strict=True)):
+        for turn in turns_of(trace):
+            exchange = turn.recorded
             answered = exchange.data["response"]["status"] in (200, None) and exchange.answer
             if answered and _mine(exchange.session, shard) and _is_request(exchange):
-                found.setdefault(exchange.session, []).append(Turn(f"{trace.name}:{number}", exchange, row))
+                found.setdefault(exchange.session, []).append(turn)
     if turns_per_session is not None:
         found = {name: turns[:turns_per_session] for name, turns in found.items()}
     if not found and shard is None:

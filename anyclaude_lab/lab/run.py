@@ -12,12 +12,16 @@ import pandas as pd
 
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.lab.answers import Answer, Call
+from anyclaude_lab.lab.break_table import PrefixBreaks
 from anyclaude_lab.lab.cells import add_cells, read_results, write_head
 from anyclaude_lab.lab.frames import depth_bucket, frame
 from anyclaude_lab.lab.metrics.fidelity import judge
 from anyclaude_lab.lab.metrics.reuse import cache_efficiency
 from anyclaude_lab.lab.metrics.savings import saving
 from anyclaude_lab.lab.metrics.statistics import MARGIN, bootstrap_mean, bootstrap_ratio, non_inferior, pass_hat_k
+from anyclaude_lab.views.figures import plural
+from anyclaude_lab.views.html import tag
+from anyclaude_lab.views.notebook import card, note, scrolled
 from anyclaude_lab.wire.events import JsonObject
 
 TURN = ["session", "lane", "turn", "repeat"]  # what pairs the turns of two variants
@@ -41,13 +45,18 @@ class Run:
         return [variant["name"] for variant in self.head["variants"]]
 
     def __repr__(self) -> str:
+        return f"<Run: {self._said()}>"
+
+    def _said(self) -> str:
         errors = sum(bool(cell.get("error")) for cell in self.cells)
-        return f"<Run: {len(self.variants)} variants, {len(self.cells)} turns, {errors} errors>"
+        counts = (len(self.variants), "variant"), (len(self.cells), "turn"), (errors, "error")
+        return ", ".join(plural(count, word) for count, word in counts)
 
     def _repr_html_(self) -> str:
-        from anyclaude_lab.lab.report import html_table, short
+        from anyclaude_lab.lab.report import html_table, notes, short
 
-        return html_table(short(self))
+        figures = tag("div", html_table(short(self)), class_="figures")
+        return card(self._said(), scrolled(figures, "Summary"), *map(note, notes(self)))
 
     @cached_property
     def turns(self) -> pd.DataFrame:
@@ -135,13 +144,13 @@ class Run:
             )
         return frame(rows)
 
-    def breaks(self) -> pd.DataFrame:
+    def breaks(self) -> PrefixBreaks:
         """A row for each turn whose prompt did not continue its lane's last one; see `lab.prefix_breaks`."""
         rows = []
         for cell in self.cells:
             if cell.get("break"):
                 rows.append({name: cell[name] for name in ("variant", *TURN)} | cell["break"])
-        return frame(rows, ("variant", *TURN, "section", "pointer", "cause", "tokens_lost", "fixed_tokens"))
+        return PrefixBreaks.of(rows, ("variant", *TURN, "section", "pointer", "cause", "tokens_lost", "fixed_tokens"))
 
     def pareto(self, baseline: str | None = None) -> pd.DataFrame:
         """Fewer tokens, sooner, truer: `dominated` marks variants that another one beats in all that is known."""

@@ -69,7 +69,7 @@ def test_an_explanation_accounts_for_every_token() -> None:
 
 def test_an_explanation_shows_hostile_text_as_text() -> None:
     body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "<script>alert(1)</script>"}]}
-    page = lab.explain(body, lab.variant("<b>", backend="embedded"))._repr_html_()
-    assert "<script" not in page and "<b>" not in page
+    page = lab.explain(body, lab.variant("<i>", backend="embedded"))._repr_html_()
+    assert "<script" not in page and "<i>" not in page
     with pytest.raises(SettingsError, match="explained"):
         lab.explain("text", lab.variant("x", backend="embedded"))
