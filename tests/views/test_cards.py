@@ -12,7 +12,7 @@ import anyclaude_lab as lab
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.lab.break_table import PrefixBreaks
 from anyclaude_lab.lab.frames import records
-from anyclaude_lab.lab.load import Traces
+from anyclaude_lab.lab.load import Traces, load
 from anyclaude_lab.views.notebook import ROWS_SHOWN, STYLE, card, table, text
 from anyclaude_lab.views.turn import MESSAGES_SHOWN, Exchange
 from anyclaude_lab.wire.request import Request
@@ -20,44 +20,21 @@ from tests.trace.record_sessions import BUNDLED
 from tests.views.test_html import Seen
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)></pre></style>\" onload='x' &amp; http://a.example/"
-ALLOWED = [
-    "b",
-    "br",
-    "code",
-    "dd",
-    "details",
-    "div",
-    "dl",
-    "dt",
-    "li",
-    "p",
-    "path",
-    "pre",
-    "rect",
-    "small",
-    "span",
-    "style",
-    "summary",
-    "svg",
-    "table",
-    "tbody",
-    "td",
-    "th",
-    "thead",
-    "tr",
-    "ul",
-]
+ALLOWED = {
+    "b", "br", "code", "dd", "details", "div", "dl", "dt", "li", "p", "path", "pre", "rect", "small", "span", "style",
+    "summary", "svg", "table", "tbody", "td", "th", "thead", "tr", "ul",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def traces() -> Traces:
-    return lab.load(BUNDLED)
+    return load(BUNDLED)
 
 
 def check(page: str) -> Seen:
     """Only our elements, no handler, nothing loaded, no id that could meet another one."""
     seen = Seen(page.replace(STYLE, ""))
-    assert {name for name, _ in seen.tags} <= set(ALLOWED)
+    assert {name for name, _ in seen.tags} <= ALLOWED
     names = {name for _, attributes in seen.tags for name in attributes}
     assert not {name for name in names if name.startswith("on")} | names & {"src", "href", "id", "style"}
     return seen
@@ -109,7 +86,7 @@ def test_traces_are_shown_with_their_figures(traces: Traces) -> None:
     for row in records(traces.sessions):
         assert row["session"][:8] in seen.text and f"{row['prompt_tokens']:,}" in seen.text
     assert repr(traces) == "<Traces: 6 sessions, 75 turns, 0 complaints>"
-    assert "\n" not in repr(traces) and traces._repr_html_() == lab.load(BUNDLED)._repr_html_()
+    assert "\n" not in repr(traces) and traces._repr_html_() == load(BUNDLED)._repr_html_()
 
 
 def test_a_turn_is_found_by_session_lane_and_index(traces: Traces) -> None:
@@ -145,8 +122,8 @@ def test_two_sessions_of_one_beginning_are_both_named(traces: Traces, tmp_path: 
     for name in ("one", "two"):
         (tmp_path / f"{name}.jsonl").write_bytes((BUNDLED / "short-fix.jsonl").read_bytes())
     with pytest.raises(SettingsError, match=r"names 2 sessions; there are: 5f0c6a52.*\(one\).*\(two\)"):
-        lab.load(tmp_path).turn("5f0c")
-    assert lab.load(tmp_path).turn("two").facts["file"].endswith("two.jsonl")
+        load(tmp_path).turn("5f0c")
+    assert load(tmp_path).turn("two").facts["file"].endswith("two.jsonl")
 
 
 def test_a_recorded_turn_is_shown_with_its_request_and_answer(traces: Traces) -> None:
