@@ -225,8 +225,8 @@ def test_names_stay_texts_and_nothing_is_loaded_or_run() -> None:
 
 def colours(scheme: str) -> dict[str, str]:
     css = resources.files("anyclaude_lab.views").joinpath("style.css").read_text("utf-8")
-    light, dark = re.findall(r"\.facts \{([^}]*)\}", css)[:2]
-    return dict(re.findall(r"--([\w-]+): (#\w{6})", light if scheme == "light" else dark))
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", css)
+    return {name: light if scheme == "light" else dark for name, light, dark in pairs}
 
 
 def contrast(first: str, second: str) -> float:
@@ -245,6 +245,6 @@ def test_letters_and_marks_can_be_told_from_what_is_behind_them(scheme: str) -> 
     for behind in ("paper", "panel"):
         for letters in ("ink", "quiet", "good", "warn", "bad"):
             assert contrast(colour[letters], colour[behind]) >= 4.5, (letters, behind)
-        for mark in ("queue", "prefill", "waited", "decode", "cached", "good"):
+        for mark in ("queue", "prefill", "waited", "decode", "cached", "good", "system", "tools", "messages"):
             assert contrast(colour[mark], colour[behind]) >= 3, (mark, behind)
     assert contrast(colour["paper"], colour["decode"]) >= 4.5  # numbers in points
