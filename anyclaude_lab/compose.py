@@ -82,6 +82,7 @@ def plan(settings: Settings) -> Plan:
         stub_tools=settings.stub_tools,
         whole_tools=frozenset(settings.whole_tools),
         defer_tools=settings.defer_mcp_tools,
+        loop_hints=settings.loop_hint,
         stabilise=settings.stabilise,
     )
 

@@ -30,6 +30,7 @@ def test_defaults(mode: str, tier: str, tmp_path: Path) -> None:
 def test_what_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / ".anyclauderc.json").write_text(
         '{"backends": {"local": {"toolAllowlist": ["Read"], "fullToolDescriptions": ["Bash"], "deferMcpTools": true,'
+        ' "loopHint": true,'
         ' "stabilisePrefix": false, "stripBilling": false}}}'
     )
     asked = planned(tmp_path, filter_tier="extreme", stub_tools=True)
@@ -41,6 +42,7 @@ def test_what_is_asked_for(tmp_path: Path) -> None:
         stub_tools=True,
         whole_tools=frozenset({"Bash"}),
         defer_tools=True,
+        loop_hints=True,
     )
 
 

@@ -36,13 +36,23 @@ class Loop:
 
 def loop_at_end(request: Request) -> Loop | None:
     """The loop that the newest tool result belongs to; None where there is none."""
-    return deque((loop for _, loop in _loops(request.messages)), maxlen=1).pop() if request.messages else None
+    return deque((loop for _, loop in _loops(_recent(request.messages))), maxlen=1).pop() if request.messages else None
 
 
 def hint_at_loops(request: Request) -> Request:
     """A sentence behind every tool result that closed a round of a loop; the same object where there is none."""
     messages = [_with_hint(message, loop) for message, loop in _loops(request.messages)]
     return request if messages == request.messages else request.with_(messages=messages)
+
+
+def _recent(messages: list[JsonObject]) -> list[JsonObject]:
+    """The end of a history, as much of it as says whether its newest message is one more round of a loop."""
+    older = 0
+    for start in range(len(messages) - 2, -1, -1):
+        if older >= RECENT_CALLS and messages[start].get("role") == "assistant":
+            return messages[start:]
+        older += sum(block.get("type") == "tool_result" for block in as_blocks(messages[start].get("content")))
+    return messages
 
 
 def _loops(messages: list[JsonObject]) -> Iterator[tuple[JsonObject, Loop | None]]:
@@ -75,4 +85,5 @@ def _with_hint(message: JsonObject, loop: Loop | None) -> JsonObject:
     if loop is None:
         return message
     hint = {"type": "text", "text": HINT.format(name=loop.name, times=loop.times)}
-    return {**message, "content": [*as_blocks(message.get("content")), hint]}
+    blocks = as_blocks(message.get("content"))
+    return message if hint in blocks else {**message, "content": [*blocks, hint]}

@@ -13,6 +13,7 @@ from anyclaude_lab.prompt.billing import remove_billing
 from anyclaude_lab.prompt.defer import choose_deferred, defer_tools
 from anyclaude_lab.prompt.deferred import place_deferred
 from anyclaude_lab.prompt.lane import LaneState
+from anyclaude_lab.prompt.loops import hint_at_loops
 from anyclaude_lab.prompt.sections import CHARACTERS, Sections, TextCount, measured
 from anyclaude_lab.prompt.spelling import drop_thinking, spell_calls, spell_canonically, spell_tools
 from anyclaude_lab.prompt.stabilise import stabilise
@@ -39,6 +40,7 @@ class Plan:
     keep_thinking: bool = False
     tier: str = "off"  # one of TIERS, or `auto`
     defer_tools: bool = False  # those of MCP servers, where they are many and the client can search for them
+    loop_hints: bool = False  # behind the results of a call that is made again and again
     stub_tools: bool = False
     whole_tools: frozenset[str] = frozenset()  # names of tools whose texts are not shortened
 
@@ -177,6 +179,13 @@ TRANSFORMS: tuple[Transform, ...] = (
         lambda request, at: filter_system(request, _tier(at), at.count).request,
         decide=_decide_tier,
         explain=_explain_tier,
+    ),
+    Transform(
+        "loops",
+        "a call that was made three times with the same result is followed by a word about it",
+        lambda plan: plan.loop_hints,
+        lambda request, _: hint_at_loops(request),
+        may_grow=True,
     ),
     Transform(
         "defer",

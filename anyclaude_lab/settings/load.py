@@ -146,6 +146,7 @@ def build(resolved: Resolved, *, home: Path) -> Settings:
         stub_tools=resolved(block + "stubToolDescriptions") if translating else False,
         whole_tools=(resolved(block + "fullToolDescriptions") or ()) if translating else (),
         defer_mcp_tools=resolved(block + "deferMcpTools") if translating else False,
+        loop_hint=resolved(block + "loopHint") if translating else False,
         stabilise=resolved(block + "stabilisePrefix") if translating else False,
         tool_allowlist=resolved(block + "toolAllowlist") if translating else None,
         strip_billing=resolved(block + "stripBilling") if translating else False,

@@ -119,6 +119,7 @@ class Settings:
     stub_tools: bool = False
     whole_tools: tuple[str, ...] = ()  # tools that keep their descriptions
     defer_mcp_tools: bool = False
+    loop_hint: bool = False
     stabilise: bool = True
     tool_allowlist: tuple[str, ...] | None = None  # None allows every tool, () none
     strip_billing: bool = True

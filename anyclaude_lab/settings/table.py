@@ -334,6 +334,13 @@ def _translating(mode: str, tier: str) -> tuple[Setting, ...]:
             default=False,
         ),
         Setting(
+            f"backends.{mode}.loopHint",
+            Switch(),
+            "Tell a model that makes the same tool call with the same result a third time that it goes in a circle.",
+            default=False,
+            env=("ANYCLAUDE_LOOP_HINT",),
+        ),
+        Setting(
             f"backends.{mode}.stabilisePrefix",
             Switch(),
             "Tell what differs between sessions (folders, git status, date) in the first user turn, so that a prompt "

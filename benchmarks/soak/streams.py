@@ -147,6 +147,7 @@ async def soak(streams: int, minutes: float, seed: int) -> dict[str, object]:
         "resident_mib": {
             "before": round(before.resident_bytes / 2**20, 1),
             "median": round(statistics.median(rss) / 2**20, 1),
+            "each_minute": [round(size / 2**20, 1) for size in rss[::60]],
             "most": round(max(rss) / 2**20, 1),
             "after": round(after.resident_bytes / 2**20, 1),
             "growth_percent": round(100 * (after.resident_bytes / before.resident_bytes - 1), 1),

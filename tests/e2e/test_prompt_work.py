@@ -10,9 +10,11 @@ import pytest
 from anyclaude_lab.prompt.tiers import TIERS
 from tests.e2e.claude_code import LATEST, Place, headless
 from tests.e2e.conftest import StartProxy
-from tests.e2e.session import PROMPT, DeferredToolSession
-from tests.standins.http import Exchange, running
+from tests.e2e.session import ASIDE, PROMPT, DeferredToolSession
+from tests.standins import conversation
+from tests.standins.http import Exchange, JsonObject, running
 from tests.standins.openai_api import OpenAIStandIn, prompt_text
+from tests.standins.script import ToolCall, Turn, reply
 
 FOREIGN_MODEL = ("--model", "anthropic-local/model", "--dangerously-skip-permissions")
 
@@ -33,6 +35,29 @@ def test_a_session_at_every_tier(tier: str, stubs: bool, place: Place, start_pro
     head = json.dumps([first["messages"][0], first["tools"]])
     assert str(place.project) not in head and str(place.home) not in head
     assert (len(head) < 20_000) is stubs
+
+
+def test_a_model_in_a_circle_is_told_so_and_gets_out_of_it(place: Place, start_proxy: StartProxy) -> None:
+    """It makes one and the same call until a word behind the result tells it so; that word stays where it is."""
+
+    def circling(body: JsonObject) -> Turn:
+        talk = conversation.read(body)
+        if "Bash" not in talk.tools:
+            return ASIDE
+        if "3 times with the same input" in prompt_text(body):
+            if len(talk.calls) > 3:
+                return reply("I see.")
+            return reply("Something else.", ToolCall("Bash", {"command": "echo other", "description": "Look"}))
+        return reply("Again.", ToolCall("Bash", {"command": "echo same", "description": "Look"}))
+
+    with running(OpenAIStandIn(circling, profile="mlx-lm")) as server:
+        proxy = start_proxy(server, env={"ANYCLAUDE_LOOP_HINT": "true"})
+        result = headless(LATEST, PROMPT, place=place, base_url=proxy.url, args=FOREIGN_MODEL)
+    assert "I see." in result.stdout, result
+    assert server.violations == []
+    prompts = [prompt_text(chat.json) for chat in main_chats(server)]
+    assert len(prompts) == 5
+    assert all(after.startswith(before) for before, after in pairwise(prompts))
 
 
 def main_chats(server: OpenAIStandIn) -> list[Exchange]:

@@ -25,7 +25,7 @@ PLANS = {
     "plain": Plan(),
     "moderate": Plan(tier="moderate"),
     "aggressive": Plan(tier="aggressive"),
-    "auto, stubs, deferred": Plan(tier="auto", stub_tools=True, defer_tools=True),
+    "auto, stubs, deferred, hints": Plan(tier="auto", stub_tools=True, defer_tools=True, loop_hints=True),
     "extreme, stubs": Plan(tier="extreme", stub_tools=True),
 }
 plans = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyclaude_lab.prompt.loops import LOOP_CALLS, RECENT_CALLS, Loop, hint_at_loops, loop_at_end
+from anyclaude_lab.prompt.loops import HINT, LOOP_CALLS, RECENT_CALLS, Loop, hint_at_loops, loop_at_end
 from anyclaude_lab.wire.events import JsonObject
-from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.request import Request, as_blocks
 
 PROMPT = {"role": "user", "content": "Mend the test."}
 
@@ -75,8 +75,16 @@ def test_nothing_is_touched_without_a_loop() -> None:
 
 results = st.sampled_from(["x", "y", [{"type": "text", "text": "x"}], [], None])
 made_calls = st.lists(
-    st.tuples(st.sampled_from(["Bash", "Read"]), st.sampled_from([{}, {"a": 1}]), results), max_size=12
+    st.tuples(st.sampled_from(["Bash", "Read"]), st.sampled_from([{}, {"a": 1}]), results), max_size=15
 )
+
+
+@given(st.lists(made_calls, min_size=1, max_size=3))
+def test_the_end_of_a_history_says_as_much_as_the_whole(talk: list[list[tuple[str, Any, Any]]]) -> None:
+    messages = [message for made in talk for message in [PROMPT, *rounds(*made)]]
+    texts = [block["text"] for block in as_blocks(hint_at_loops(request(*messages)).messages[-1]["content"])[1:]]
+    loop = loop_at_end(request(*messages))
+    assert texts == ([HINT.format(name=loop.name, times=loop.times)] if loop else [])
 
 
 @given(made_calls)

@@ -25,6 +25,7 @@ EVERYTHING = Plan(
     tool_allowlist=("bash", "read", "toolsearch", "webfetch", "write", "websearch"),
     tier="extreme",
     defer_tools=True,
+    loop_hints=True,
     stub_tools=True,
 )
 AT = Situation(EVERYTHING, LaneState(), len, None)
