@@ -51,10 +51,10 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
         raise SettingsError(lacking)
     trust_also(settings.ca_bundle)
     async with AsyncExitStack() as stack:
-        breaker = _breaker(settings)
+        gate = breaker(settings)
 
         def gated(answering: Backend) -> Backend:
-            return GatedBackend(answering, breaker, time.monotonic) if breaker is not None else answering
+            return GatedBackend(answering, gate, time.monotonic) if gate is not None else answering
 
         if settings.mode == "local" and settings.local.source != "url":
             backend = await _started(settings, state_folder, stack, gated)
@@ -69,7 +69,7 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
             counter=PromptCounter(backend, FolderFiles(folder) if folder else None),
             window_tokens=settings.context_tokens or _known_window(settings),
         )
-        yield Composition(variant, breaker)
+        yield Composition(variant, gate)
 
 
 def plan(settings: Settings) -> Plan:
@@ -122,18 +122,31 @@ def secrets(settings: Settings) -> Iterable[Secret]:
         yield from map(Secret, credentials_of(address or ""))
 
 
-def _breaker(settings: Settings) -> Breaker | None:
+def breaker(settings: Settings) -> Breaker | None:
+    """The breaker these settings ask for; None where they switch it off."""
     chosen = settings.breaker
     if not chosen.enabled:
         return None
-    return Breaker(chosen.failure_threshold, chosen.success_threshold, chosen.retry_s)
+    return Breaker(
+        chosen.failure_threshold,
+        chosen.success_threshold,
+        chosen.retry_s,
+        latency_window_s=chosen.latency_window_s,
+        latency_threshold_s=chosen.latency_threshold_s,
+        latency_checks=chosen.latency_checks,
+    )
+
+
+def budgets(settings: Settings) -> Budgets:
+    """How long their backend is waited for."""
+    return Budgets(settings.connect_timeout_s, settings.request_timeout_s, gap_s=settings.gap_timeout_s)
 
 
 def _backend(settings: Settings) -> Backend:
     """What answers where it runs already."""
-    budgets = Budgets(silence_s=settings.request_timeout_s)
+    waits = budgets(settings)
     if settings.mode == "claude":
-        return ClaudeBackend(settings.claude.base_url, api_key=_reveal(settings.claude.api_key), budgets=budgets)
+        return ClaudeBackend(settings.claude.base_url, api_key=_reveal(settings.claude.api_key), budgets=waits)
     if settings.mode == "openrouter":
         router = settings.openrouter
         return OpenRouterBackend(
@@ -146,7 +159,7 @@ def _backend(settings: Settings) -> Backend:
             site_url=router.site_url,
             app_title=router.app_title,
             adapter=settings.adapter,
-            budgets=budgets,
+            budgets=waits,
         )
     if settings.mode == "mlx-cluster":
         nodes = [
@@ -156,7 +169,7 @@ def _backend(settings: Settings) -> Backend:
                 model=settings.model,
                 small_model=settings.small_model,
                 adapter=settings.adapter,
-                budgets=budgets,
+                budgets=waits,
             )
             for node in settings.cluster.nodes
         ]
@@ -169,7 +182,7 @@ def _backend(settings: Settings) -> Backend:
         small_model=settings.small_model,
         api_key=_reveal(settings.local.api_key),
         adapter=settings.adapter,
-        budgets=budgets,
+        budgets=waits,
     )
 
 
@@ -193,8 +206,8 @@ async def _started(
     name = EMBEDDED_NAME if settings.local.source == "embedded" else Path(model).name
 
     def connect(url: str) -> Backend:
-        budgets = Budgets(silence_s=settings.request_timeout_s)
-        return gated(OpenAIBackend(name, url, server=kind, model_path=model, adapter=settings.adapter, budgets=budgets))
+        waits = budgets(settings)
+        return gated(OpenAIBackend(name, url, server=kind, model_path=model, adapter=settings.adapter, budgets=waits))
 
     return StartedBackend(name, server, connect)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from anyclaude_lab.compose import composed, plan
+from anyclaude_lab.backends.http import Budgets
+from anyclaude_lab.compose import breaker, budgets, composed, plan
 from anyclaude_lab.prompt.pipeline import Plan
 from anyclaude_lab.settings import Settings, load_settings
 from anyclaude_lab.settings.model import LocalSettings
@@ -65,3 +66,24 @@ async def test_the_engine_that_was_chosen_is_started_and_answers(engine: str, ki
                 await asyncio.sleep(0.1)
         status = backend.status()
         assert (status["server"], status["server_process"]["engine"]) == (kind, engine)
+
+
+def test_time_limits_and_the_breaker_are_those_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / ".anyclauderc.json").write_text(
+        '{"connectTimeout": 2000, "requestTimeout": 60000, "gapTimeout": 30000, "circuitBreaker":'
+        ' {"failureThreshold": 7, "latencyThresholdMs": 8000, "latencyConsecutiveChecks": 4, "latencyWindowMs": 90000}}'
+    )
+    settings = load_settings({}, {}, cwd=tmp_path, home=tmp_path)[0]
+    assert budgets(settings) == Budgets(connect_s=2, silence_s=60, gap_s=30)
+    chosen = breaker(settings)
+    assert chosen is not None
+    assert (chosen.failure_threshold, chosen.latency_threshold_s) == (7, 8)
+    assert (chosen.latency_checks, chosen.latency_window_s) == (4, 90)
+
+
+def test_slow_answers_are_borne_unless_a_threshold_is_set_and_checked(tmp_path: Path) -> None:
+    file = tmp_path / ".anyclauderc.json"
+    for written in ("{}", '{"latencyThresholdMs": 0}', '{"latencyThresholdMs": 9, "autoCheckLatency": false}'):
+        file.write_text(f'{{"circuitBreaker": {written}}}')
+        chosen = breaker(load_settings({}, {}, cwd=tmp_path, home=tmp_path)[0])
+        assert chosen is not None and chosen.latency_threshold_s is None

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from anyclaude_lab.backends.base import Call, Reply
 from anyclaude_lab.exchange import Exchange, Variant
+from anyclaude_lab.exchange.lanes import Lanes
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.fold import unfold
@@ -35,7 +36,7 @@ async def test_content_that_arrives_with_the_end_is_timed_before_it() -> None:
     async def close() -> None: ...
 
     request = parse_request(b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}')
-    variant: Any = SimpleNamespace(counter=SimpleNamespace(learn=lambda *_: None))
+    variant: Any = SimpleNamespace(counter=SimpleNamespace(learn=lambda *_: None), lanes=Lanes())
     exchange = Exchange(cast(Variant, variant), Call("1", "lane", request), request, (), None)
     exchange.reply = Reply(200, (), one_read(), AnthropicDecoder(), close)
     while await exchange.next() is not None:

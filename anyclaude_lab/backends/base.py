@@ -10,6 +10,7 @@ from anyclaude_lab.wire.decoder import Decoder
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
 
+PROMPT_TOKEN_S = 0.02  # what one token of a prompt may take: 50 a second, a large model on a small machine
 RawHeaders = Sequence[tuple[str, str]]  # in the order they came, spelling kept
 
 
@@ -30,7 +31,17 @@ class Call:
     headers: RawHeaders = ()
     background: bool = False  # a helper request (titles, summaries, probes): may go to a smaller model
     prompt_tokens: int | None = None  # estimate of the rendered prompt
-    prompt_tokens_uncached: int | None = None  # how much of it has to be computed; budgets scale with it
+    prompt_tokens_uncached: int | None = None  # how much of it has to be computed, where that can be told
+
+    @property
+    def computed_tokens(self) -> int | None:
+        """How much of the prompt the backend has to compute, at most; time limits scale with it."""
+        return self.prompt_tokens if self.prompt_tokens_uncached is None else self.prompt_tokens_uncached
+
+    @property
+    def prompt_s(self) -> float:
+        """What that may take."""
+        return (self.computed_tokens or 0) * PROMPT_TOKEN_S
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """A circuit breaker that gates: after repeated failures a backend is left alone for a while, then tried by one request.
 
 `Breaker` is the state machine (the clock is handed in); `GatedBackend` puts it in front of a backend. Only a backend
-that cannot answer counts as a failure: a refused request (4xx) and a client that went away do not.
+that cannot answer counts as a failure: a refused request (4xx) and a client that went away do not. Where a latency
+threshold is set, several slow answers in a row open it too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
 
 LATENCIES_KEPT = 1000
+FAILED, SLOW = "failed", "was too slow"
 PROBE_RETRY_S = 5  # while a probe is on its way nobody knows how long it takes
 FAULTS = (BackendUnavailable, BackendTimeout, BackendFailed, StreamCut)
 DATA = b"data:"  # what a line of a stream that says something begins with
@@ -46,6 +48,9 @@ class Breaker:
 
     success_threshold successful probes close it again, any failed one opens it. Every admission is given back once, as
     succeeded, failed or abandoned; later words about it are ignored. Times are seconds of one clock.
+
+    `latency_checks` answers in a row, all within `latency_window_s`, that began later than `latency_threshold_s` after
+    what computing their prompts may take open it as well; a probe so slow counts as failed.
     """
 
     failure_threshold: int = 5
@@ -53,6 +58,9 @@ class Breaker:
     retry_s: float = 30.0
     enabled: bool = True
     latency_window_s: float = 300.0
+    latency_threshold_s: float | None = None  # None: slow answers never open it
+    latency_checks: int = 3
+    why_opened: str = FAILED
     state: State = State.CLOSED
     failures_in_a_row: int = 0
     successes_in_a_row: int = 0
@@ -63,6 +71,7 @@ class Breaker:
     _probe: Admission | None = None
     _open: set[Admission] = field(default_factory=set)
     _latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+    _slow: list[float] = field(default_factory=list)  # when each of the slow answers in a row began
 
     def admit(self, now: float) -> Admission | None:
         """The right to ask the backend now; None where it is left alone."""
@@ -98,19 +107,27 @@ class Breaker:
         self.successes_in_a_row = 0
         self.failures_in_a_row += 1
         if self.state is State.HALF_OPEN or (self.enabled and self.failures_in_a_row >= self.failure_threshold):
-            self.next_attempt = now + self.retry_s
-            self._enter(State.OPEN)
+            self._trip(now, FAILED)
 
     def abandoned(self, admission: Admission) -> None:
         """The client went away, or the request itself was at fault: says nothing about the backend."""
         self._settle(admission)
 
-    def took(self, now: float, latency_s: float) -> None:
-        """Note the time to one answer's head."""
+    def began(self, admission: Admission, now: float, latency_s: float, prompt_s: float = 0.0) -> None:
+        """Its answer began after `latency_s`, of which computing the prompt may have taken `prompt_s`."""
         self._latencies.append((now, latency_s))
+        if self.latency_threshold_s is None or admission.epoch != self._epoch or not self.enabled:
+            return
+        recent = [before for before in self._slow if before >= now - self.latency_window_s]
+        self._slow = [*recent, now] if latency_s - prompt_s >= self.latency_threshold_s else []
+        if admission.probe and self._slow:
+            self.failed(admission, now)
+            self.why_opened = SLOW
+        elif len(self._slow) >= self.latency_checks:
+            self._trip(now, SLOW)
 
     def latencies_s(self, now: float) -> list[float]:
-        """The times to a head of the last `latency_window_s`, shortest first."""
+        """The times to the first data of the last `latency_window_s`, shortest first."""
         while self._latencies and self._latencies[0][0] < now - self.latency_window_s:
             self._latencies.popleft()
         return sorted(latency for _, latency in self._latencies)
@@ -137,6 +154,7 @@ class Breaker:
             "nextAttemptSeconds": self.retry_after_s(now) if self.state is State.OPEN else None,
             "latencyWindowSeconds": self.latency_window_s,
             "latencySamples": len(samples),
+            "consecutiveHighLatency": len(self._slow),
             "avgLatencyMs": round(sum(samples) / len(samples) * 1000, 3) if samples else None,
             "minLatencyMs": pick(0),
             "maxLatencyMs": pick(1),
@@ -153,8 +171,12 @@ class Breaker:
             self._probe = None
         return known
 
+    def _trip(self, now: float, why: str) -> None:
+        self.next_attempt, self.why_opened = now + self.retry_s, why
+        self._enter(State.OPEN)
+
     def _enter(self, state: State) -> None:
-        self.state, self._probe = state, None
+        self.state, self._probe, self._slow = state, None, []
         self._epoch += 1
         self.successes_in_a_row = 0
         if state is State.CLOSED:
@@ -186,7 +208,8 @@ class GatedBackend:
         if admission is None:
             wait_s = breaker.retry_after_s(started)
             raise BackendUnavailable(
-                f"The backend {self.name} failed repeatedly and is left alone; the next attempt is in {wait_s} s.",
+                f"The backend {self.name} {breaker.why_opened} repeatedly and is left alone; "
+                f"the next attempt is in {wait_s} s.",
                 retry_after_s=wait_s,
             )
         try:
@@ -200,11 +223,10 @@ class GatedBackend:
         except BaseException:
             breaker.abandoned(admission)
             raise
-        breaker.took(self._clock(), self._clock() - started)
         if reply.status >= 500:
             breaker.failed(admission, self._clock())
         else:
-            watched = _Watched(reply, breaker, admission, self._clock)
+            watched = _Watched(reply, breaker, admission, self._clock, (started, call.prompt_s))
             reply.body, reply.close = watched, watched.close
         return reply
 
@@ -231,7 +253,15 @@ class _Watched:
     a long answer keeps nobody waiting; any other request when it is let go.
     """
 
-    def __init__(self, reply: Reply, breaker: Breaker, admission: Admission, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        breaker: Breaker,
+        admission: Admission,
+        clock: Callable[[], float],
+        asked: tuple[float, float],
+    ) -> None:
+        self._asked_at, self._prompt_s = asked
         self._body: AsyncIterator[bytes] = reply.body
         self._close, self._decoder = reply.close, reply.decoder
         self._breaker, self._admission, self._clock = breaker, admission, clock
@@ -245,17 +275,24 @@ class _Watched:
         try:
             data = await anext(self._body)
         except StopAsyncIteration:
-            self._spoke = True
+            self._speaks()
             raise
         except FAULTS:
             self._breaker.failed(self._admission, self._clock())
             raise
         if not self._spoke:
             seen = self._tail + data
-            self._spoke, self._tail = DATA in seen, seen[1 - len(DATA) :]
-            if self._spoke and self._admission.probe:
-                self._breaker.succeeded(self._admission)
+            self._tail = seen[1 - len(DATA) :]
+            if DATA in seen:
+                self._speaks()
+                if self._admission.probe:
+                    self._breaker.succeeded(self._admission)
         return data
+
+    def _speaks(self) -> None:
+        if not self._spoke:
+            self._spoke, now = True, self._clock()
+            self._breaker.began(self._admission, now, now - self._asked_at, self._prompt_s)
 
     async def close(self) -> None:
         if self._decoder is not None and isinstance(self._decoder.failure, FAULTS):

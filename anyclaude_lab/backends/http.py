@@ -21,7 +21,7 @@ import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from anyclaude_lab.backends.base import RawHeaders
+from anyclaude_lab.backends.base import PROMPT_TOKEN_S, RawHeaders
 from anyclaude_lab.backends.tls import tls_context
 from anyclaude_lab.errors import (
     AnyclaudeError,
@@ -50,7 +50,7 @@ class Budgets:
 
     connect_s: float = 10.0  # name, connection, TLS
     silence_s: float = 600.0
-    prompt_token_s: float = 0.02  # 50 tokens a second: a large model on a small machine
+    prompt_token_s: float = PROMPT_TOKEN_S
     gap_s: float = 300.0  # longer than the client's own patience
 
     def first_byte_s(self, prompt_tokens: int | None) -> float:

@@ -240,10 +240,9 @@ class OpenAIBackend:
         if profile.hears_lanes:
             headers += [("X-Anyclaude-Lane", quote(call.lane)), ("X-Anyclaude-Side", "1" if call.background else "0")]
         path = self._api + "/chat/completions"
-        computed = call.prompt_tokens if call.prompt_tokens_uncached is None else call.prompt_tokens_uncached
         try:
             incoming = await self._leg.open(
-                "POST", path, headers=headers, body=orjson.dumps(body), prompt_tokens=computed
+                "POST", path, headers=headers, body=orjson.dumps(body), prompt_tokens=call.computed_tokens
             )
         except BackendUnavailable:
             self._forget()

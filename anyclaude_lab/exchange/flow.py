@@ -108,6 +108,7 @@ class Exchange:
                 self.failure = StreamCut("The backend's stream ended before its end.")
             model = None if self.call.background else reply.model  # a helper request may have gone to another one
             self.variant.counter.learn(self.count, self.usage.prompt_tokens, model)
+            self.variant.lanes.answered(self.call.lane, self.usage)
             await reply.close()
         if events and events[0].type == "message_start":
             events = events[1:]
@@ -159,7 +160,9 @@ async def prepare(variant: Variant, call: Call) -> Exchange:
         variant.lanes.keep(call.lane, replace(lane, trims=False))  # it has compacted, and may do so again
     sent = _fit_output(sent, count, window, variant.output_cap_tokens)
     decided = variant.lanes.get(call.lane)
-    return Exchange(variant, replace(call, prompt_tokens=count.tokens), sent, steps, count, decided)
+    uncached = variant.lanes.uncached_tokens(call.lane, count.tokens)
+    counted = replace(call, prompt_tokens=count.tokens, prompt_tokens_uncached=uncached)
+    return Exchange(variant, counted, sent, steps, count, decided)
 
 
 async def _trimmed(variant: Variant, call: Call, sent: Request, count: Count, window: int) -> tuple[Request, Count]:

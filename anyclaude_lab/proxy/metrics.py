@@ -81,7 +81,9 @@ class Metrics:
         self.breaker_state = self._gauge("circuit_breaker_state", "0 closed, 1 open, 2 half-open")
         self.breaker_failures = self._gauge("circuit_breaker_failures_total", "Requests the backend could not answer")
         self.breaker_successes = self._gauge("circuit_breaker_successes_total", "Requests the backend answered")
-        self.breaker_latency_s = self._gauge("circuit_breaker_latency_seconds", "Mean time to response headers")
+        self.breaker_latency_s = self._gauge(
+            "circuit_breaker_latency_seconds", "Mean time to the first data of an answer"
+        )
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
         return Counter(f"anyclaude_{name}", help, labels, registry=self.registry)

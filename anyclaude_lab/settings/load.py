@@ -140,6 +140,8 @@ def build(resolved: Resolved, *, home: Path) -> Settings:
         debug=resolved("debug.level"),
         log_format=resolved("logFormat"),
         request_timeout_s=resolved("requestTimeout"),
+        connect_timeout_s=resolved("connectTimeout"),
+        gap_timeout_s=resolved("gapTimeout"),
         retry_grace_s=resolved("retryGrace"),
         filter_tier=_filter_tier(resolved, mode),
         adapter=resolved(block + "adapter") if translating else "none",
@@ -176,12 +178,7 @@ def build(resolved: Resolved, *, home: Path) -> Settings:
             tavily_api_key=resolved("webSearch.tavilyApiKey"),
             brave_api_key=resolved("webSearch.braveApiKey"),
         ),
-        breaker=BreakerSettings(
-            enabled=resolved("circuitBreaker.enabled"),
-            failure_threshold=resolved("circuitBreaker.failureThreshold"),
-            success_threshold=resolved("circuitBreaker.successThreshold"),
-            retry_s=resolved("circuitBreaker.retryTimeout"),
-        ),
+        breaker=_breaker(resolved),
         origins={key: value.origin for key, value in resolved.values.items()},
     )
 
@@ -201,6 +198,19 @@ def missing(settings: Settings) -> str | None:
     if settings.mode == "local" and settings.local.source == "url" and settings.local.base_url is None:
         return "autoStartServer is false and no address is set: set LOCAL_URL (or backends.local.baseUrl)."
     return None
+
+
+def _breaker(resolved: Resolved) -> BreakerSettings:
+    checked = resolved("circuitBreaker.autoCheckLatency")
+    return BreakerSettings(
+        enabled=resolved("circuitBreaker.enabled"),
+        failure_threshold=resolved("circuitBreaker.failureThreshold"),
+        success_threshold=resolved("circuitBreaker.successThreshold"),
+        retry_s=resolved("circuitBreaker.retryTimeout"),
+        latency_threshold_s=(resolved("circuitBreaker.latencyThresholdMs") or None) if checked else None,
+        latency_checks=resolved("circuitBreaker.latencyConsecutiveChecks"),
+        latency_window_s=resolved("circuitBreaker.latencyWindowMs"),
+    )
 
 
 def _mode(resolved: Resolved) -> Mode:

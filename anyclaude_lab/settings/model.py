@@ -98,6 +98,9 @@ class BreakerSettings:
     failure_threshold: int = 5
     success_threshold: int = 2
     retry_s: float = 30.0
+    latency_threshold_s: float | None = None  # None: slow answers do not open it
+    latency_checks: int = 3
+    latency_window_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ class Settings:
     debug: int = 0
     log_format: Literal["text", "json"] = "text"
     request_timeout_s: float = 600.0
+    connect_timeout_s: float = 10.0
+    gap_timeout_s: float = 300.0
     retry_grace_s: float = 2.0
     filter_tier: str = "aggressive"
     adapter: str = "auto"

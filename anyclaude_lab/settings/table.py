@@ -164,9 +164,24 @@ GENERAL = (
     Setting(
         "requestTimeout",
         Milliseconds(1000, 86_400_000, usual=(30_000, 3_600_000)),
-        "How long a backend may stay silent before a request is given up.",
+        "How long a backend may stay silent before a request is given up, besides what its prompt may take (20 ms a "
+        "token that has to be computed).",
         default=600_000,
         env=("ANYCLAUDE_REQUEST_TIMEOUT",),
+    ),
+    Setting(
+        "connectTimeout",
+        Milliseconds(100, 600_000, usual=(1000, 60_000)),
+        "How long a connection to a backend may take, with its name and TLS.",
+        default=10_000,
+        env=("ANYCLAUDE_CONNECT_TIMEOUT",),
+    ),
+    Setting(
+        "gapTimeout",
+        Milliseconds(1000, 86_400_000, usual=(10_000, 3_600_000)),
+        "How long a backend may pause in the middle of an answer; never longer than `requestTimeout`.",
+        default=300_000,
+        env=("ANYCLAUDE_GAP_TIMEOUT",),
     ),
     Setting(
         "retryGrace",
@@ -221,22 +236,32 @@ GENERAL = (
         Kind(),
         "A second time limit for requests.",
         status=Status.NO_EFFECT,
-        instead="requestTimeout is the one time limit",
+        instead="requestTimeout, connectTimeout and gapTimeout are the time limits",
     ),
-    *(
-        Setting(
-            f"circuitBreaker.{name}",
-            Kind(),
-            doc,
-            status=Status.NO_EFFECT,
-            instead="slow answers do not open the breaker; failures do",
-        )
-        for name, doc in (
-            ("latencyThresholdMs", "Latency that counts as a failure."),
-            ("latencyConsecutiveChecks", "Slow answers in a row that open the breaker."),
-            ("latencyWindowMs", "Window in which latency was measured."),
-            ("autoCheckLatency", "Whether latency was checked at all."),
-        )
+    Setting(
+        "circuitBreaker.latencyThresholdMs",
+        Milliseconds(1, 86_400_000, zero=True),
+        "Time to the first data of an answer, beyond what its prompt may take (20 ms a token that has to be computed), "
+        "from which on it is slow; 0 for never.",
+        unset="slow answers do not open the breaker",
+    ),
+    Setting(
+        "circuitBreaker.latencyConsecutiveChecks",
+        Integer(1, 1000),
+        "Slow answers in a row that open the breaker.",
+        default=3,
+    ),
+    Setting(
+        "circuitBreaker.latencyWindowMs",
+        Milliseconds(1000, 86_400_000),
+        "How far back slow answers count, and the reported latencies reach.",
+        default=300_000,
+    ),
+    Setting(
+        "circuitBreaker.autoCheckLatency",
+        Switch(),
+        "false: slow answers do not open the breaker, whatever the threshold.",
+        default=True,
     ),
     Setting(
         "ANYCLAUDE_CLAUDE_PATH",

@@ -13,7 +13,7 @@ from anyclaude_lab.exchange.count import PromptCounter
 from anyclaude_lab.exchange.lanes import Lanes
 from anyclaude_lab.prompt.lane import LaneState
 from anyclaude_lab.prompt.pipeline import Plan
-from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.events import JsonObject, Usage
 from anyclaude_lab.wire.request import Request
 from tests.prompt.conversations import call, result, text
 
@@ -100,6 +100,24 @@ async def test_a_lane_keeps_what_it_decided(variant: Variant) -> None:
     assert variant.lanes.get("lane") == LaneState(tier="extreme")
     await sent(variant, history(1), lane="other")
     assert variant.lanes.get("other") == LaneState(tier="minimal")
+
+
+async def test_time_limits_are_for_what_has_to_be_computed(variant: Variant) -> None:
+    async def computed(turns: int) -> tuple[int | None, int | None]:
+        asked = (await prepare(variant, Call("1", "lane", history(turns)))).call
+        return asked.computed_tokens, asked.prompt_tokens
+
+    variant.lanes.answered("lane", Usage(prompt_tokens=2000, cached_tokens=None))
+    new, whole = await computed(5)
+    assert new == whole  # nobody said that anything is cached
+    variant.lanes.answered("lane", Usage(prompt_tokens=2000, cached_tokens=500))
+    new, whole = await computed(5)
+    assert whole is not None and new == whole - 2000
+    new, whole = await computed(0)
+    assert new == whole  # a shorter history is another one
+    variant.lanes.answered("lane", Usage(prompt_tokens=2000, cached_tokens=0))
+    new, whole = await computed(5)
+    assert new == whole  # the cache was lost
 
 
 def test_lanes_are_bounded_and_the_busy_ones_stay() -> None:

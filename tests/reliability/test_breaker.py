@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import Phase, settings
@@ -187,10 +187,56 @@ def test_a_breaker_that_is_switched_off_never_refuses() -> None:
         breaker.failed(admission, 0)
 
 
+def begin(breaker: Breaker, now: float, latency_s: float, prompt_s: float = 0.0) -> None:
+    """One answer that begins so late, and is whole at once."""
+    admission = breaker.admit(now)
+    assert admission is not None
+    breaker.began(admission, now, latency_s, prompt_s)
+    breaker.succeeded(admission)
+
+
+def watchful() -> Breaker:
+    return Breaker(THRESHOLD, 1, RETRY_S, latency_window_s=60, latency_threshold_s=5, latency_checks=3)
+
+
+@pytest.mark.parametrize(
+    ("answers", "state"),
+    [
+        ([(0, 5.0), (1, 9.0), (2, 7.0)], "OPEN"),
+        ([(0, 5.0), (1, 4.9), (2, 9.0), (3, 9.0)], "CLOSED"),  # one was quick
+        ([(0, 9.0), (1, 9.0), (70, 9.0)], "CLOSED"),  # two are too long ago
+        ([(0, 9.0), (30, 9.0), (60, 9.0)], "OPEN"),
+    ],
+)
+def test_slow_answers_in_a_row_open_it(answers: list[tuple[float, float]], state: str) -> None:
+    breaker = watchful()
+    for now, latency_s in answers:
+        begin(breaker, now, latency_s)
+    assert breaker.state.name == state
+    assert breaker.failures_total == 0
+
+
+def test_what_the_prompt_takes_is_not_slow_and_without_a_threshold_nothing_is() -> None:
+    for breaker, prompt_s in ((watchful(), 100.0), (Breaker(), 0.0)):
+        for now in range(10):
+            begin(breaker, now, 104.0, prompt_s)
+        assert breaker.state is State.CLOSED
+
+
+def test_a_slow_probe_opens_it_again_and_a_quick_one_closes_it() -> None:
+    breaker = watchful()
+    for now in range(3):
+        begin(breaker, now, 9.0)
+    begin(breaker, 3 + RETRY_S, 9.0)
+    assert (breaker.state.name, breaker.why_opened) == ("OPEN", "was too slow")
+    begin(breaker, 3 + 2 * RETRY_S, 1.0)
+    assert breaker.state.name == "CLOSED"
+
+
 def test_latencies_are_those_of_the_last_while() -> None:
     breaker = Breaker(latency_window_s=60)
     for now, latency_s in ((0.0, 9.0), (50.0, 0.2), (55.0, 0.1)):
-        breaker.took(now, latency_s)
+        begin(breaker, now, latency_s)
     assert breaker.latencies_s(61.0) == [0.1, 0.2]
     told = breaker.snapshot(61.0)
     assert (told["latencySamples"], told["minLatencyMs"], told["p99LatencyMs"]) == (2, 100, 200)
@@ -264,15 +310,15 @@ class Scripted:
 
 
 class Gate:
-    def __init__(self, threshold: int = THRESHOLD, probes: int = 1) -> None:
+    def __init__(self, threshold: int = THRESHOLD, probes: int = 1, latency_s: float | None = None) -> None:
         self.now = 0.0
         self.backend = Scripted()
-        self.breaker = Breaker(threshold, probes, RETRY_S)
+        self.breaker = Breaker(threshold, probes, RETRY_S, latency_threshold_s=latency_s)
         self.gated = GatedBackend(self.backend, self.breaker, lambda: self.now)
 
     async def send(self) -> Reply:
         request = make_request()
-        return await self.gated.send(request, make_call(request))
+        return await self.gated.send(request, replace(make_call(request), prompt_tokens=100))  # two seconds
 
     async def ask(self, *, read: int | None = None) -> None:
         """Ask, read so many pieces (all by default), let go; the backend's failures are swallowed."""
@@ -327,6 +373,26 @@ async def test_refused_requests_do_not_open_it(refusal: AnyclaudeError) -> None:
     for _ in range(5):
         await gate.ask()
     assert (gate.breaker.state, gate.backend.asked) == (State.CLOSED, 5)
+
+
+@pytest.mark.parametrize(("waited_s", "state"), [(11.0, "CLOSED"), (12.0, "OPEN")])
+async def test_a_backend_that_begins_late_opens_it_where_that_was_asked_for(waited_s: float, state: str) -> None:
+    gate = Gate(latency_s=10.0)
+    gate.backend.pieces = [b": keepalive 1/9\n\n", b"data: {}\n\n", b"data: {}\n\n"]
+    for _ in range(3):
+        reply = await gate.send()
+        await anext(reply.body)
+        gate.now += waited_s
+        await anext(reply.body)  # its first data
+        gate.now += 100.0  # what comes later may take its time
+        async for _piece in reply.body:
+            pass
+        await reply.close()
+    assert gate.breaker.state.name == state
+    if state == "OPEN":
+        gate.now = gate.breaker.next_attempt - 1
+        with pytest.raises(BackendUnavailable, match="too slow repeatedly"):
+            await gate.send()
 
 
 @pytest.mark.parametrize("read", [0, 1])
