@@ -59,7 +59,10 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
         if settings.mode == "local" and settings.local.source != "url":
             backend = await _started(settings, state_folder, stack, gated)
         else:
-            backend = gated(_backend(settings))
+            answering = _backend(settings)
+            if isinstance(answering, ClusterBackend):
+                answering.start()
+            backend = gated(answering)
         stack.push_async_callback(backend.close)
         folder = _model_folder(settings)
         variant = Variant(
@@ -107,6 +110,7 @@ def secrets(settings: Settings) -> Iterable[Secret]:
         settings.local.api_key,
         settings.openrouter.api_key,
         settings.claude.api_key,
+        settings.cluster.api_key,
         settings.web_search.tavily_api_key,
         settings.web_search.brave_api_key,
     )
@@ -168,12 +172,13 @@ def _backend(settings: Settings) -> Backend:
                 node.url,
                 model=settings.model,
                 small_model=settings.small_model,
+                api_key=_reveal(settings.cluster.api_key),
                 adapter=settings.adapter,
                 budgets=waits,
             )
             for node in settings.cluster.nodes
         ]
-        return ClusterBackend(nodes, retry_s=settings.cluster.health_interval_s)
+        return ClusterBackend(nodes, settings.cluster)
     return OpenAIBackend(
         "local",
         settings.local.base_url or "",

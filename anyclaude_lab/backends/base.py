@@ -64,6 +64,7 @@ class Reply:
     backend: str = ""  # who answered: the backend's name, or the cluster node's
     model: str | None = None  # the backend's own id of the model that was asked
     notes: list[str] = field(default_factory=list)  # what the translation had to give up, for the log
+    why: str | None = None  # why this node of a cluster was asked
 
 
 class Backend(Protocol):

@@ -178,6 +178,12 @@ class OpenAIBackend:
         self._state = "up"
         return None
 
+    async def recognise(self) -> None:
+        """Look anew what kind of server and which model is there. Raises what keeps it from being told."""
+        found = await self._found()
+        if found != self._server:
+            self._server, self._window_asked_again = found, -math.inf
+
     def status(self) -> JsonObject:
         server = self._server
         profile = server.profile if server else self._pinned
@@ -191,23 +197,26 @@ class OpenAIBackend:
 
     async def _known(self) -> Server:
         if self._server is None:
-            profile = self._pinned or await self._identified()
-            self._leg.hint = profile.start_hint
-            main = await profile.pick_model(self._ask, self._wanted)
-            if main is None:
-                listed = await self._reach()
-                if not listed.ok:
-                    raise read_error(listed.status, listed.body, profile.dialect)
-                raise NotFound(
-                    f"{profile.label} at {self._leg.url} lists no model; load one there, or name one with --model."
-                )
-            if self._model_path and main.id in PLACEHOLDER_MODELS:
-                main = Model(main.id, self._model_path)
-            small = main
-            if self._wanted_small and not profile.one_model:
-                small = await profile.pick_model(self._ask, self._wanted_small) or main
-            self._server = Server(profile, main, small)
+            self._server = await self._found()
         return self._server
+
+    async def _found(self) -> Server:
+        profile = self._pinned or await self._identified()
+        self._leg.hint = profile.start_hint
+        main = await profile.pick_model(self._ask, self._wanted)
+        if main is None:
+            listed = await self._reach()
+            if not listed.ok:
+                raise read_error(listed.status, listed.body, profile.dialect)
+            raise NotFound(
+                f"{profile.label} at {self._leg.url} lists no model; load one there, or name one with --model."
+            )
+        if self._model_path and main.id in PLACEHOLDER_MODELS:
+            main = Model(main.id, self._model_path)
+        small = main
+        if self._wanted_small and not profile.one_model:
+            small = await profile.pick_model(self._ask, self._wanted_small) or main
+        return Server(profile, main, small)
 
     async def _identified(self) -> ServerProfile:
         await self._reach()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import orjson
 from aiohttp import web
 
 from anyclaude_lab.backends.breaker import Breaker, State
-from anyclaude_lab.errors import InvalidRequest
+from anyclaude_lab.errors import InvalidRequest, NotFound
 from anyclaude_lab.proxy.client_stream import STREAM_HEADERS
-from anyclaude_lab.proxy.dashboard import live_html
+from anyclaude_lab.proxy.dashboard import live_html, refuse_other_pages
 from anyclaude_lab.proxy.serving import Serving
 from anyclaude_lab.wire.events import JsonObject
 
@@ -41,7 +42,7 @@ async def metrics(http: web.Request, serving: Serving) -> web.Response:
     if form not in ("json", "prometheus"):
         raise InvalidRequest(f"format={form} is not known; json and prometheus are.")
     if form == "prometheus":
-        serving.metrics.refresh(serving.breaker)
+        serving.metrics.refresh(serving.breaker, serving.nodes())
         return web.Response(
             body=serving.metrics.prometheus(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
         )
@@ -50,12 +51,35 @@ async def metrics(http: web.Request, serving: Serving) -> web.Response:
 
 def metric_facts(serving: Serving) -> JsonObject:
     """Every series, and what the backend says of itself."""
-    serving.metrics.refresh(serving.breaker)
+    serving.metrics.refresh(serving.breaker, serving.nodes())
     return serving.metrics.json() | {
         "mode": serving.settings.mode,
         "retry_grace_s": serving.settings.retry_grace_s,
         "backend": serving.backend_status(),
     }
+
+
+async def nodes(http: web.Request, serving: Serving) -> web.Response:
+    """`GET /v1/nodes`: the nodes of the cluster; `POST` of `{"id": "mac-1", "drain": true}` or false switches one.
+
+    A node that drains finishes what it has and gets nothing new.
+    """
+    if serving.cluster is None:
+        raise NotFound(f"There are no nodes in mode {serving.settings.mode}; mlx-cluster has some.")
+    if http.method == "POST":
+        refuse_other_pages(http)
+        name, drain = _wanted_drain(await http.read())
+        serving.cluster.drain(name, drain)
+        serving.log.note(f"node {name} {'drains' if drain else 'is taken back'}")
+    return web.json_response({"nodes": serving.backend_status()["nodes"]})
+
+
+def _wanted_drain(body: bytes) -> tuple[str, bool]:
+    with suppress(orjson.JSONDecodeError):
+        asked = orjson.loads(body)
+        if isinstance(asked, dict) and isinstance(asked.get("id"), str) and isinstance(asked.get("drain"), bool):
+            return asked["id"], asked["drain"]
+    raise InvalidRequest('The body has to be {"id": "the id of a node", "drain": true} or false.')
 
 
 async def breaker_metrics(http: web.Request, serving: Serving) -> web.Response:

@@ -192,7 +192,7 @@ def completable() -> dict[str, tuple[str, ...] | None]:
         if flag.off or (row.flag_alone is not None and row.flag_value is None):
             ours[name] = None
         elif isinstance(row.kind, Choice):
-            ours[name] = (*row.kind.values, *row.kind.planned)
+            ours[name] = row.kind.values
         elif isinstance(row.kind, Integer) and row.kind.highest < 10:
             ours[name] = tuple(str(number) for number in range(row.kind.lowest, row.kind.highest + 1))
         else:

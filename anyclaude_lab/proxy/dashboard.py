@@ -68,7 +68,7 @@ def _file(name: str) -> web.Response:
 async def recording(http: web.Request, serving: Serving) -> web.Response:
     """`GET /v1/recording`: whether sessions are recorded, and where; `POST` of `{"on": true}` or false switches it."""
     if http.method == "POST":
-        _refuse_other_pages(http)
+        refuse_other_pages(http)
         await _switch(serving, _wanted(await http.read()))
     return web.json_response(_recording_facts(serving))
 
@@ -187,14 +187,14 @@ def _recording_facts(serving: Serving) -> JsonObject:
     }
 
 
-def _refuse_other_pages(http: web.Request) -> None:
+def refuse_other_pages(http: web.Request) -> None:
     """The door let it in; only this very page may change something, and a form of another site cannot say JSON."""
     host = urlsplit(f"//{http.host}").hostname or ""
     origin, site = http.headers.get("origin"), http.headers.get("sec-fetch-site", "none")
     foreign = (origin is not None and origin != f"http://{http.host}") or site not in ("same-origin", "none")
     if foreign or not is_loopback(host):
         raise Forbidden(
-            "Recording is switched by the dashboard itself or by a program on this machine, by no other page."
+            "Switches here are for the dashboard itself and for programs on this machine, for no other page."
         )
     if http.content_type != "application/json":
         raise InvalidRequest(f'The content type is {http.content_type}; send {{"on": true}} as application/json.')

@@ -91,6 +91,8 @@ class Log:
         self._write(severity, self.clean(one_line(facts)), say=True, least=least)
         if self.level < 2:
             return
+        if facts["chosen"]:
+            self._write("INFO", self.clean(f"{name} went to {facts['backend']}: {facts['chosen']}"))
         own = _credentials(call.headers)
         self._write("INFO", self.clean(f"{name} asked {self._body(call.original.body)}", own))
         for step in reported(exchange.steps):

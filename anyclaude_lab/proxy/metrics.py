@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -27,6 +28,7 @@ class Metrics:
         self._prompts()
         self._streams()
         self._breaker()
+        self._nodes()
         self.cpu_s = self._gauge("process_cpu_seconds_total", "CPU time of this process")
         self.memory_bytes = self._gauge("process_memory_bytes", "Resident memory of this process")
         for unknown in (self.cache_hit_rate, self.breaker_state, self.breaker_latency_s):
@@ -85,11 +87,22 @@ class Metrics:
             "circuit_breaker_latency_seconds", "Mean time to the first data of an answer"
         )
 
+    def _nodes(self) -> None:
+        self.node_up = self._gauge("node_up", "1 while the node of the cluster can be asked, else 0", "node")
+        self.node_in_flight = self._gauge("node_in_flight", "Requests that the node has", "node")
+        self.node_queued_tokens = self._gauge("node_queued_tokens", "Prompt tokens it still has to compute", "node")
+        self.node_requests = self._gauge("node_requests_total", "Requests it was asked", "node")
+        self.node_errors = self._gauge("node_errors_total", "Those that it could not answer", "node")
+        self.node_latency_s = self._gauge("node_latency_seconds", "Time to its first content, lately", "node")
+        self.node_cached_share = self._gauge(
+            "node_cached_share", "Share of its reported prompt tokens that came from its cache (0-1)", "node"
+        )
+
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
         return Counter(f"anyclaude_{name}", help, labels, registry=self.registry)
 
-    def _gauge(self, name: str, help: str) -> Gauge:
-        return Gauge(f"anyclaude_{name}", help, registry=self.registry)
+    def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
+        return Gauge(f"anyclaude_{name}", help, labels, registry=self.registry)
 
     def _histogram(self, name: str, help: str, *labels: str) -> Histogram:
         return Histogram(f"anyclaude_{name}", help, labels, buckets=SECONDS, registry=self.registry)
@@ -108,7 +121,7 @@ class Metrics:
         self._cached_seen += usage.cached_tokens
         self.cache_hit_rate.set(self._cached_seen / self._prompt_seen)
 
-    def refresh(self, breaker: Breaker | None) -> None:
+    def refresh(self, breaker: Breaker | None, nodes: Sequence[JsonObject] = ()) -> None:
         """Set the gauges that are read, not counted."""
         import psutil
 
@@ -123,6 +136,22 @@ class Metrics:
             self.breaker_successes.set(breaker.successes_total)
             latencies_s = breaker.latencies_s(time.monotonic())
             self.breaker_latency_s.set(sum(latencies_s) / len(latencies_s) if latencies_s else NAN)
+
+        for node in nodes:
+            self._show_node(node)
+
+    def _show_node(self, node: JsonObject) -> None:
+        shown = {
+            self.node_up: float(node["state"] in ("up", "degraded")),
+            self.node_in_flight: node["in_flight"],
+            self.node_queued_tokens: node["queued_tokens"],
+            self.node_requests: node["requests"],
+            self.node_errors: node["errors"],
+            self.node_latency_s: node["latency_s"],
+            self.node_cached_share: node["cached_share"],
+        }
+        for gauge, value in shown.items():
+            gauge.labels(node["name"]).set(NAN if value is None else value)
 
     def prometheus(self) -> bytes:
         """The text exposition format."""

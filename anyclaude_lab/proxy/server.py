@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from aiohttp import web
 
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, NotFound, SettingsError, Unauthenticated, WrongMethod
-from anyclaude_lab.proxy.admin import breaker_metrics, live, metrics, ready
+from anyclaude_lab.proxy.admin import breaker_metrics, live, metrics, nodes, ready
 from anyclaude_lab.proxy.dashboard import asset, page, recording
 from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.messages import messages
@@ -86,6 +86,8 @@ class Server:
         get("/v1/live", bound(live), allow_head=False)
         get("/v1/recording", bound(recording))
         add("POST", "/v1/recording", bound(recording))
+        get("/v1/nodes", bound(nodes))
+        add("POST", "/v1/nodes", bound(nodes))
         add("GET", "/", page)
         get("/dashboard/{name}", asset)
         if serving.variant.backend.translating:
@@ -191,6 +193,7 @@ OUR_PAGES = (
     "/v1/circuit-breaker/metrics",
     "/v1/live",
     "/v1/recording",
+    "/v1/nodes",
 )
 ENDPOINTS = ("/v1/messages", "/v1/messages/count_tokens", "/v1/models", *OUR_PAGES)
 

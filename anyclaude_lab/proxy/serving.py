@@ -12,7 +12,8 @@ import orjson
 from aiohttp import web
 
 from anyclaude_lab.backends.base import Call
-from anyclaude_lab.backends.breaker import Breaker
+from anyclaude_lab.backends.breaker import Breaker, GatedBackend
+from anyclaude_lab.backends.cluster import ClusterBackend
 from anyclaude_lab.backends.search import SearchService
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, RequestTooLarge
 from anyclaude_lab.exchange import Exchange, Variant
@@ -64,6 +65,17 @@ class Serving:
         """What the backend says of itself, without the keys that a server's error may have repeated."""
         cleaned: JsonObject = orjson.loads(self.log.clean(orjson.dumps(self.variant.backend.status()).decode()))
         return cleaned
+
+    @property
+    def cluster(self) -> ClusterBackend | None:
+        """What answers, where that is several nodes."""
+        backend = self.variant.backend
+        behind = backend.backend if isinstance(backend, GatedBackend) else backend
+        return behind if isinstance(behind, ClusterBackend) else None
+
+    def nodes(self) -> Sequence[JsonObject]:
+        """What is known of each node of the cluster; nothing where there is none."""
+        return self.cluster.status()["nodes"] if self.cluster else ()
 
     def recording(self) -> Recording | None:
         """Where the bytes that one client gets are noted; None where sessions are not recorded."""
@@ -134,6 +146,7 @@ def exchange_facts(exchange: Exchange, hints: ClientHints, status: int) -> JsonO
     return {
         **asked_facts(exchange, exchange.call, hints),
         "backend": exchange.reply.backend if exchange.reply else exchange.variant.backend.name,
+        "chosen": exchange.reply.why if exchange.reply else None,
         "status": status,
         "ending": exchange.ending.value,
         "stop_reason": exchange.stop_reason,

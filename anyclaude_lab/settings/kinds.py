@@ -168,6 +168,26 @@ class Integer(Kind):
 
 
 @dataclass(frozen=True, slots=True)
+class Share(Kind):
+    """A number from 0 to 1."""
+
+    @property
+    def allowed(self) -> str:
+        return "a number from 0 to 1"
+
+    def read(self, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise Refused
+        return float(value)
+
+    def read_text(self, text: str) -> float:
+        try:
+            return self.read(float(text))
+        except ValueError:
+            raise Refused from None
+
+
+@dataclass(frozen=True, slots=True)
 class Milliseconds(Kind):
     """A duration, written in milliseconds as in anyclaude-local, read as seconds.
 
@@ -208,26 +228,25 @@ class Milliseconds(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Kind):
-    """One of some words. `legacy` are old names for one of them, `planned` are accepted but do nothing special yet."""
+    """One of some words. `legacy` are old names for one of them."""
 
     values: tuple[str, ...]
     legacy: Mapping[str, str] = field(default_factory=dict)
-    planned: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def allowed(self) -> str:
-        return ", ".join((*self.values, *self.planned))
+        return ", ".join(self.values)
 
     def read(self, value: object) -> str:
         word = self.legacy.get(value, value) if isinstance(value, str) else None
-        if word not in self.values and word not in self.planned:
+        if word not in self.values:
             raise Refused
         return str(word)
 
     def remark(self, value: object) -> str | None:
         if value in self.legacy:
             return f"is deprecated: write {self.legacy[str(value)]}"
-        return self.planned.get(str(value))
+        return None
 
 
 @dataclass(frozen=True, slots=True)

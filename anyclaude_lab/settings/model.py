@@ -68,12 +68,23 @@ class NodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """Mode `mlx-cluster`: servers behind one front. A node that failed is asked again after `health_interval_s`."""
+    """Mode `mlx-cluster`: servers behind one front. What each key means stands in the settings table."""
 
     nodes: tuple[NodeSettings, ...] = ()
     strategy: str = "round-robin"
-    health_interval_s: float = 10.0
+    api_key: Secret | None = None
     model: str | None = None
+    refresh_s: float = 30.0
+    refresh_timeout_s: float = 5.0
+    health_interval_s: float = 10.0  # also the longest rest of a node that failed
+    health_timeout_s: float = 3.0
+    max_missed_checks: int = 3
+    unhealthy_share: float = 0.5
+    max_retries: int | None = None  # None: every node is tried
+    retry_delay_s: float = 0.0
+    cache_age_s: float = 3600.0
+    least_cached_share: float = 0.5
+    cache_tokens: int = 128_000
 
 
 @dataclass(frozen=True, slots=True)

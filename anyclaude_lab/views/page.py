@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from anyclaude_lab.views.figures import UNKNOWN, percent, plural, seconds
 from anyclaude_lab.views.html import Html, joined, tag
@@ -14,6 +14,8 @@ BREAKER = {
     "OPEN": ("bad", "open", "the backend is left alone"),
     "HALF_OPEN": ("warn", "half-open", "one request tries it"),
 }
+
+NODE_STATES = {"up": "good", "degraded": "warn", "draining": "warn", "down": "bad"}
 
 
 def state(mode: str, name: str, ready: bool | None, breaker: JsonObject | None) -> Html:
@@ -108,17 +110,31 @@ def _breaker(snapshot: JsonObject | None) -> Html:
 
 
 def _node(node: JsonObject) -> Html:
-    up = node.get("state") == "up"
-    errors, requests = node.get("errors", 0), node.get("requests", 0)
-    failed = f", {percent(errors, requests)} failed" if errors else ""
-    last = node.get("last_error")
+    state = str(node.get("state", "down"))
+    last, choice = node.get("last_error"), node.get("last_choice")
     return tag(
         "li",
-        badge("good" if up else "bad", "up" if up else "down"),
+        badge(NODE_STATES.get(state, "bad"), state),
         tag("b", str(node.get("name"))),
-        tag("span", f"{node.get('in_flight', 0)} running, {plural(requests, 'request')}{failed}", class_="quiet"),
+        tag("span", ", ".join(_node_figures(node)), class_="quiet"),
+        tag("p", f"Asked last because: {choice}", class_="quiet") if choice else None,
         tag("p", str(last), class_="problem") if last else None,
     )
+
+
+def _node_figures(node: JsonObject) -> Iterator[str]:
+    """Queue, requests, latency, cache: what is known of them."""
+    errors, requests, queued = node.get("errors", 0), node.get("requests", 0), node.get("queued_tokens")
+    yield f"{node.get('in_flight', 0)} running"
+    if queued:
+        yield f"{plural(queued, 'token')} to compute"
+    yield plural(requests, "request")
+    if errors:
+        yield f"{percent(errors, requests)} failed"
+    if (latency_s := node.get("latency_s")) is not None:
+        yield f"first token after {seconds(latency_s)}"
+    if (cached := node.get("cached_share")) is not None:
+        yield f"{percent(cached, 1)} of prompts from its cache"
 
 
 def _pair(name: str, *value: str | Html) -> Html:

@@ -24,10 +24,21 @@ class Decoder(Protocol):
     The events do not depend on how the bytes were cut. After `close` the ending is final and is never OPEN.
     """
 
-    ending: Ending
-    usage: Usage
-    failure: AnyclaudeError | None  # why the ending is CUT or ERROR
-    progress: tuple[int, int] | None  # prefill tokens (done, total) where the backend reports them
+    @property
+    def ending(self) -> Ending: ...
+
+    @property
+    def usage(self) -> Usage: ...
+
+    @property
+    def failure(self) -> AnyclaudeError | None:
+        """Why the ending is CUT or ERROR."""
+        ...
+
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """Prefill tokens (done, total) where the backend reports them."""
+        ...
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes, in legal order."""

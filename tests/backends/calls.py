@@ -46,8 +46,8 @@ def make_request(text: str = "hello", *, tools: Sequence[dict[str, Any]] = (BASH
 
 def make_call(request: Request, **options: Any) -> Call:
     given: dict[str, Any] = {"path_qs": "/v1/messages?beta=true", "headers": CLIENT_HEADERS}
-    given |= {"body": orjson.dumps(request.body)} | options
-    return Call("req_1", "lane", request, **given)
+    given |= {"body": orjson.dumps(request.body), "lane": "lane"} | options
+    return Call("req_1", original=request, **given)
 
 
 async def read_events(reply: Reply) -> list[Event]:

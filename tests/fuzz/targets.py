@@ -16,7 +16,7 @@ from anyclaude_lab.prompt.loops import hint_at_loops, loop_at_end
 from anyclaude_lab.prompt.spelling import spell_canonically
 from anyclaude_lab.settings.sources import Rank, file_layer
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
-from anyclaude_lab.wire.decoder import Decoder, Ending
+from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event
 from anyclaude_lab.wire.grammar import StreamGrammar
 from anyclaude_lab.wire.headers import ClientHints, lane_key, redact_headers
@@ -52,7 +52,7 @@ def _pieces(data: bytes, chance: random.Random) -> Iterable[bytes]:
         start = end
 
 
-def _decode(decoder: Decoder, data: bytes, chance: random.Random) -> list[Event]:
+def _decode(decoder: AnthropicDecoder | OpenAIStreamDecoder, data: bytes, chance: random.Random) -> list[Event]:
     """What an exchange does with a body; a chunk of an odd shape ends it there, as a cut."""
     events: list[Event] = []
     try:

@@ -71,7 +71,7 @@ async def test_a_node_that_stalls_is_left_alone_afterwards(start: StartProxy, tm
         for node in nodes.nodes:
             node.backend._leg.budgets = Budgets(silence_s=0.3)
         first = [await ask(proxy.http) for _ in range(2)]
-        assert sorted(one.status for one in first) == [200, 504]
+        assert [one.status for one in first] == [200, 200] and bad.asked == 1
         nodes.nodes[0].rests_until += 60  # its first rest is a second, which a busy machine may sleep through
         asked = bad.asked
         seen = await asyncio.gather(*(ask(proxy.http) for _ in range(10)))

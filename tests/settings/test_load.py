@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from anyclaude_lab.errors import SettingsError
-from anyclaude_lab.settings import Secret, Settings, load_settings, missing
+from anyclaude_lab.settings import ClusterSettings, Secret, Settings, load_settings, missing
 from anyclaude_lab.settings.document import listing
 from anyclaude_lab.settings.kinds import (
     Choice,
@@ -23,6 +23,7 @@ from anyclaude_lab.settings.kinds import (
     Milliseconds,
     Names,
     Nodes,
+    Share,
     Switch,
     Text,
     Url,
@@ -90,6 +91,8 @@ def samples(row: Setting) -> tuple[Any, Any]:
         return kind.values[0], kind.values[-1]
     if isinstance(kind, Integer | Milliseconds):
         return kind.lowest, kind.highest
+    if isinstance(kind, Share):
+        return 0.25, 1
     if isinstance(kind, Url):
         return "http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"
     if isinstance(kind, Names):
@@ -107,7 +110,7 @@ def as_text(value: object) -> str:
 
 
 CONTRADICTION = ".enabled"  # both values of it decide the mode, which has its own tests
-KINDS = (Choice, FolderOrSwitch, Integer, Key, Milliseconds, Names, Nodes, Switch, Text, Url)
+KINDS = (Choice, FolderOrSwitch, Integer, Key, Milliseconds, Names, Nodes, Share, Switch, Text, Url)
 ROWS_WITH_VALUES = [
     row
     for row in TABLE
@@ -265,10 +268,33 @@ def test_cluster_nodes_from_file_and_variable(here: Given) -> None:
     assert [node.id for node in nodes] == ["node-1", "node-2"]
 
 
-def test_a_strategy_that_is_not_built_yet_is_accepted_with_a_warning(here: Given) -> None:
-    settings, warnings = here.load({"MLX_CLUSTER_STRATEGY": "cache-aware"}, mode="mlx-cluster")
-    assert settings.cluster.strategy == "cache-aware"
-    assert any("round-robin" in warning for warning in warnings)
+def test_every_key_of_a_cluster_is_heard(here: Given) -> None:
+    block = {
+        "apiKey": "sk-nodes",
+        "discovery": {"refreshIntervalMs": 2000, "validationTimeoutMs": 300},
+        "health": {"checkIntervalMs": 4000, "timeoutMs": 500, "maxConsecutiveFailures": 6, "unhealthyThreshold": 0.7},
+        "routing": {"strategy": "latency-based", "maxRetries": 1, "retryDelayMs": 80},
+        "cache": {"maxCacheAgeSec": 9, "minCacheHitRate": 0.1, "maxCacheSizeTokens": 1100},
+    }
+    here.file({"backends": {"mlx-cluster": block}})
+    settings, warnings = here.load({}, mode="mlx-cluster")
+    assert warnings == []
+    assert settings.cluster == ClusterSettings(
+        strategy="latency-based",
+        api_key=Secret("sk-nodes"),
+        refresh_s=2.0,
+        refresh_timeout_s=0.3,
+        health_interval_s=4.0,
+        health_timeout_s=0.5,
+        max_missed_checks=6,
+        unhealthy_share=0.7,
+        max_retries=1,
+        retry_delay_s=0.08,
+        cache_age_s=9.0,
+        least_cached_share=0.1,
+        cache_tokens=1100,
+    )
+    assert here.settings({"MLX_CLUSTER_STRATEGY": "cache-aware"}, mode="mlx-cluster").cluster.strategy == "cache-aware"
 
 
 @pytest.mark.parametrize(

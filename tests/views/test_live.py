@@ -163,10 +163,24 @@ def test_a_cluster_shows_every_node_and_what_ails_it() -> None:
     nodes = [
         {"name": "a", "state": "up", "in_flight": 1, "requests": 9, "errors": 0, "last_error": None},
         {"name": "b", "state": "down", "in_flight": 0, "requests": 4, "errors": 2, "last_error": "no route"},
+        {
+            "name": "c",
+            "state": "draining",
+            "in_flight": 1,
+            "queued_tokens": 1200,
+            "requests": 1,
+            "errors": 0,
+            "latency_s": 0.5,
+            "cached_share": 0.75,
+            "last_choice": "it was its turn",
+        },
     ]
     shown = Seen(page.backend({"name": "cluster", "nodes": nodes}, None, None)).text
     assert "upa1 running, 9 requests" in shown
     assert "downb0 running, 4 requests, 50 % failed" in shown and "no route" in shown
+    assert "drainingc1 running, 1,200 tokens to compute, 1 request" in shown
+    assert "first token after 0.50 s, 75 % of prompts from its cache" in shown
+    assert "because: it was its turn" in shown
 
 
 def test_the_breaker_says_when_it_asks_again() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -15,9 +17,11 @@ from anyclaude_lab.errors import (
     BackendTimeout,
     BackendUnavailable,
     InvalidRequest,
+    NotFound,
     SettingsError,
     StreamCut,
 )
+from anyclaude_lab.settings import ClusterSettings
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.fold import fold
 from anyclaude_lab.wire.request import Request
@@ -50,10 +54,15 @@ class FakeNode:
         self.tokens: int | None = None
         self.asked = 0
         self.hung_up = 0
+        self.clock: Clock | None = None
+        self.takes_s = 0.0
         self.closed = False
+        self.recognised = 0
 
     async def send(self, request: Request, call: Call) -> Reply:
         self.asked += 1
+        if self.clock is not None:
+            self.clock.now += self.takes_s
         if self.failure is not None:
             raise self.failure
 
@@ -76,6 +85,9 @@ class FakeNode:
     async def health(self) -> str | None:
         return self.failure.message if self.failure else None
 
+    async def recognise(self) -> None:
+        self.recognised += 1
+
     def status(self) -> JsonObject:
         return {"name": self.name, "url": f"http://{self.name}", "state": "unknown"}
 
@@ -83,10 +95,10 @@ class FakeNode:
         self.closed = True
 
 
-def cluster(count: int = 3) -> tuple[ClusterBackend, list[FakeNode], Clock]:
+def cluster(count: int = 3, **settings: Any) -> tuple[ClusterBackend, list[FakeNode], Clock]:
     clock = Clock()
     nodes = [FakeNode(name) for name in "abcdefgh"[:count]]
-    return ClusterBackend(nodes, retry_s=RETRY_S, clock=clock), nodes, clock
+    return ClusterBackend(nodes, ClusterSettings(health_interval_s=RETRY_S, **settings), clock=clock), nodes, clock
 
 
 async def ask(backend: ClusterBackend) -> str:
@@ -180,23 +192,33 @@ async def test_a_refused_request_is_not_tried_elsewhere() -> None:
     assert states(backend) == ["up", "up"]
 
 
-async def test_a_node_that_is_silent_rests_but_the_client_is_not_kept_waiting_twice() -> None:
-    backend, nodes, _ = cluster(2)
-    nodes[0].failure = BackendTimeout("silent for 600 s")
-    with pytest.raises(BackendTimeout):
-        await ask(backend)
-    assert nodes[1].asked == 0
+@pytest.mark.parametrize(("silent_s", "answered"), [(200.0, "b"), (400.0, None)])
+async def test_a_node_that_is_silent_hands_on_unless_another_wait_would_outlast_the_client(
+    silent_s: float, answered: str | None
+) -> None:
+    backend, nodes, clock = cluster(2)
+    nodes[0].failure, nodes[0].takes_s, nodes[0].clock = BackendTimeout("silent"), silent_s, clock
+    if answered is None:
+        with pytest.raises(BackendTimeout):
+            await ask(backend)
+    else:
+        assert await ask(backend) == answered
+    assert nodes[1].asked == (answered is not None)
     assert states(backend) == ["down", "up"]
 
 
-async def test_a_node_whose_stream_breaks_rests() -> None:
-    backend, nodes, _ = cluster(2)
+async def test_a_node_whose_stream_breaks_comes_behind_the_others_for_a_while() -> None:
+    backend, nodes, clock = cluster(2)
     nodes[0].cut = StreamCut("broke")
     with pytest.raises(StreamCut):
         await ask(backend)
-    assert states(backend) == ["down", "up"]
+    assert states(backend) == ["degraded", "up"]
     assert backend.status()["nodes"][0]["in_flight"] == 0
     assert await asked(backend, 2) == ["b", "b"]
+    nodes[0].cut, nodes[1].failure = None, BackendUnavailable("refused")
+    assert await ask(backend) == "a"  # better than none
+    clock.now += 1.01
+    assert states(backend)[0] == "up"
 
 
 async def test_nobody_left_says_who_failed_and_when_to_come_back() -> None:
@@ -262,6 +284,100 @@ async def test_closing_closes_every_node() -> None:
 def test_a_cluster_has_a_sane_size(nodes: Sequence[FakeNode]) -> None:
     with pytest.raises(SettingsError, match=f"{len(nodes)} nodes; 1 to 64"):
         ClusterBackend(nodes)
+
+
+@pytest.mark.parametrize(("pattern", "often"), [(".F.F.", False), ("F.F.F", True)])
+async def test_a_node_that_often_fails_comes_behind_the_others(pattern: str, often: bool) -> None:
+    backend, nodes, clock = cluster(2)
+    for letter in pattern:
+        nodes[0].failure = BackendFailed("the template failed") if letter == "F" else None
+        await asked(backend, 2)
+    nodes[0].failure = None
+    assert states(backend) == ["degraded" if often else "up", "up"]
+    nodes[0].asked = 0
+    await asked(backend, 4)
+    assert nodes[0].asked == (0 if often else 2)
+    clock.now += 61
+    assert states(backend) == ["up", "up"]
+
+
+async def test_a_conversation_goes_where_it_was_computed_and_forgets_a_node_that_forgot() -> None:
+    backend, nodes, _ = cluster(3, strategy="cache-aware")
+    long, other = make_request("word " * 4000), make_request("other " * 4000)
+
+    async def told(request: Request, **options: Any) -> str:
+        answer = await backend.send(request, make_call(request, **options))
+        await answer.close()
+        return f"{answer.backend}: {answer.why}"
+
+    assert (await told(long, lane="x")).startswith("a: has seen 0 of")
+    assert (await told(other, lane="y")).startswith("b: has seen 0 of")
+    assert (await told(long, lane="z")).startswith("a: has seen 4,")
+    nodes[0].failure = BackendUnavailable("refused")
+    assert (await told(long, lane="x")).startswith("b: has seen 0 of")
+    nodes[0].failure = None
+    assert (await told(long, lane="x")).startswith("b: has seen 4,")  # what a had computed is gone
+
+
+async def test_a_draining_node_gets_nothing_new_and_keeps_what_it_has() -> None:
+    backend, _, _ = cluster(2)
+    request = make_request()
+    running = await backend.send(request, make_call(request))
+    backend.drain("a", True)
+    assert await asked(backend, 3) == ["b", "b", "b"]
+    assert states(backend) == ["draining", "up"]
+    assert b"".join([piece async for piece in running.body]) == b"ok"
+    backend.drain("b", True)
+    with pytest.raises(BackendUnavailable, match="a: draining; b: draining"):
+        await ask(backend)
+    assert "draining" in str(await backend.health())
+    backend.drain("a", False)
+    assert await ask(backend) == "a"
+    with pytest.raises(NotFound, match="no node 'c'; it has a, b"):
+        backend.drain("c", True)
+
+
+async def test_a_node_that_came_back_is_tried_by_one_request_at_a_time() -> None:
+    backend, nodes, clock = cluster(2)
+    nodes[0].failure = BackendUnavailable("refused")
+    await ask(backend)
+    nodes[0].failure = None
+    clock.now += 1.01
+    request = make_request()
+    sent = [await backend.send(request, make_call(request)) for _ in range(4)]
+    assert [answer.backend for answer in sent].count("a") == 1
+    for answer in sent:
+        await answer.close()
+    nodes[0].hung_up = 0
+    assert "a" in await asked(backend, 2)
+
+
+async def test_checks_find_a_dead_node_before_a_request_does_and_find_it_well_again() -> None:
+    nodes = [FakeNode("a"), FakeNode("b")]
+    settings = ClusterSettings(health_interval_s=0.01, max_missed_checks=3, refresh_s=0.01)
+    backend = ClusterBackend(nodes, settings)
+    backend.start()
+    nodes[0].failure = BackendUnavailable("refused")
+    await wait_until_async(lambda: states(backend) == ["down", "up"], "the dead node is noticed")
+    assert nodes[0].asked == 0 and await asked(backend, 2) == ["b", "b"]
+    nodes[0].failure = None
+    await wait_until_async(lambda: not backend.status()["nodes"][0]["tried_again_in_s"], "it is seen to be well")
+    assert set(await asked(backend, 4)) == {"a", "b"}
+    assert min(node.recognised for node in nodes) > 0
+    await backend.close()
+
+
+async def test_a_check_that_takes_too_long_is_missed() -> None:
+    class Stuck(FakeNode):
+        async def health(self) -> str | None:
+            await asyncio.sleep(60)
+            return None
+
+    backend = ClusterBackend([Stuck("a")], ClusterSettings(health_timeout_s=0.01, max_missed_checks=2))
+    assert "within 0.01 s" in str(await backend.health())
+    assert states(backend) == ["up"]  # a busy server may miss one
+    await backend.health()
+    assert states(backend) == ["down"]
 
 
 async def test_over_real_servers_the_request_survives_a_dead_one() -> None:
