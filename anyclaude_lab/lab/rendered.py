@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
 from anyclaude_lab.errors import InvalidRequest
-from anyclaude_lab.lab.metrics.reuse import Tokens, tokens_of
+from anyclaude_lab.lab.metrics.reuse import Tokens, shared_tokens, tokens_of
 from anyclaude_lab.models.adapters import adapter_named
 from anyclaude_lab.prompt.sections import Sections
 from anyclaude_lab.render.template import ChatTemplate
@@ -54,14 +55,35 @@ class Renderer:
 
     def prompt(self, request: Request) -> Prompt | None:
         """What is sent for `request`; None where the template refuses it."""
-        return self._rendered(self._body(request), open_answer=True)
+        try:
+            return self.read(self._body(request))
+        except InvalidRequest:
+            return None
+
+    def read(self, body: JsonObject, *, open_answer: bool = True) -> Prompt:
+        """A chat-completions body as the model reads it. Raises InvalidRequest where the template refuses it."""
+        if self._template is None:
+            raise InvalidRequest("The model has no chat template.")
+        text = self._template.render(body["messages"], body.get("tools"), add_generation_prompt=open_answer)
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        return Prompt(text, tokens_of(encoded.ids), tuple(start for start, _ in encoded.offsets))
+
+    def system_tokens(self, body: JsonObject) -> int:
+        """Where `mlx_lm.server` finds the end of the system prompt: how far the body agrees with one without a talk."""
+        system = list(takewhile(lambda message: message["role"] == "system", body["messages"]))
+        if not system:
+            return 0
+        alone = self.read(body | {"messages": [*system, {"role": "user", "content": ""}]}, open_answer=False).tokens
+        shared = shared_tokens(alone, self.read(body).tokens)
+        return shared if shared < len(alone) else 0
 
     def continued(self, request: Request, answer: list[JsonObject]) -> Tokens | None:
         """The tokens of prompt and answer as one: what the server's cache holds afterwards."""
         message = {"role": "assistant", "content": answer or [{"type": "text", "text": ""}]}
-        body = self._body(request.with_(messages=[*request.messages, message]))
-        found = self._rendered(body, open_answer=False)
-        return found.tokens if found else None
+        try:
+            return self.read(self._body(request.with_(messages=[*request.messages, message])), open_answer=False).tokens
+        except InvalidRequest:
+            return None
 
     def count(self, text: str) -> int:
         """Tokens of a text that stands by itself."""
@@ -87,13 +109,3 @@ class Renderer:
         dialect = self._adapter.dialect(MLX_LM, "")
         body, _ = to_openai(self._adapter.adapt(request), dialect, model="", names=names)
         return body
-
-    def _rendered(self, body: JsonObject, *, open_answer: bool) -> Prompt | None:
-        if self._template is None:
-            return None
-        try:
-            text = self._template.render(body["messages"], body.get("tools"), add_generation_prompt=open_answer)
-        except InvalidRequest:
-            return None
-        encoded = self._tokenizer.encode(text, add_special_tokens=False)
-        return Prompt(text, tokens_of(encoded.ids), tuple(start for start, _ in encoded.offsets))

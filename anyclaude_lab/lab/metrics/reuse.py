@@ -6,19 +6,25 @@
   layers allow that, and else needs a stored sequence that is a whole beginning of the prompt. One token is always
   computed.
 
-Source: mlx_lm/models/cache.py (LRUPromptCache) and mlx_lm/server.py, 0.32.2.
+An answer is stored as the tokens that were written. Read again as text they may be others (`"` and `}}` become `"}}`),
+and a server that streams does not tell them: who predicts from the text is then off by the last few tokens of an
+answer. `benchmarks/lab/prediction.py` has the server tell them.
+
+Source: mlx_lm/models/cache.py (PromptTrie, LRUPromptCache) and mlx_lm/server.py, 0.32.2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 Tokens = npt.NDArray[np.int32]
 SEQUENCES = 10  # mlx_lm.server --prompt-cache-size
+KINDS = ("assistant", "user", "system")  # of stored sequences, in the order in which they are given up
 
 
 def tokens_of(ids: Sequence[int]) -> Tokens:
@@ -59,27 +65,47 @@ class MlxCache:
     sequences: int = SEQUENCES
     trimmable: bool = True
     window_tokens: int | None = None
-    _held: list[Tokens] = field(default_factory=list)  # in the order they were stored
+    _held: dict[bytes, tuple[Tokens, str]] = field(default_factory=dict)  # with their kind, in the order of storing
 
     def reused(self, prompt: Tokens) -> int:
         """`cached_tokens` that the server will report for `prompt`."""
-        whole = cut = 0
-        for held in self._held:
-            shared = shared_tokens(prompt, held)
-            if shared == len(held):
-                whole = max(whole, shared)
-            elif self._can_cut(held):
-                cut = max(cut, shared)
-        return min(max(whole, cut), max(0, len(prompt) - 1))
+        shared = [(shared_tokens(prompt, held), held) for held, _ in self._held.values()]
+        whole = max((tokens for tokens, held in shared if tokens == len(held) > 1), default=0)
+        most = max((tokens for tokens, _ in shared), default=0)
+        if most > whole:
+            cut = min((held for tokens, held in shared if tokens == most), key=len)  # it looks at no other
+            whole = most if self._can_cut(cut) else whole
+        return min(whole, max(0, len(prompt) - 1))
 
-    def store(self, prompt: Tokens, stored: Tokens) -> None:
-        """The request is over: prompt and answer are one sequence; what it continues is dropped where it can be cut."""
-        new = [stored] if self.trimmable else [prompt, stored]
-        for sequence in new:
-            if self._can_cut(sequence):
-                self._held = [held for held in self._held if shared_tokens(held, sequence) < len(held)]
-            self._held.append(sequence)
-        self._held = self._held[-self.sequences :]
+    def store(self, prompt: Tokens, stored: Tokens, *, system_tokens: int = 0, by_user: bool = False) -> None:
+        """The request is over; `stored` is the prompt with the tokens of its answer.
+
+        `by_user`: its last message is a user's, not a tool's; the server then also stores where the system prompt,
+        of `system_tokens`, ends. What can be cut has no use for that, so both matter to other layers alone.
+        """
+        reused = self.reused(prompt)
+        if by_user and reused < system_tokens:
+            self._insert(prompt[:system_tokens], "system")
+        if reused < len(prompt) - 1:
+            self._insert(prompt[:-1], "user" if by_user else "assistant")
+        self._insert(stored, "assistant")
+
+    def _insert(self, sequence: Tokens, kind: str) -> None:
+        key = sequence.tobytes()
+        self._held.pop(key, None)
+        if self._can_cut(sequence):
+            self._held = {k: held for k, held in self._held.items() if not key.startswith(k)}
+        self._held[key] = sequence, kind
+        if len(self._held) > self.sequences:
+            del self._held[self._first_to_go()]
+
+    def _first_to_go(self) -> bytes:
+        """Of each kind the one stored first; a kind is spared while the one before it has as many."""
+        queues = [[key for key, (_, kind) in self._held.items() if kind == wanted] for wanted in KINDS]
+        for queue, spared in pairwise(queues):
+            if queue and len(queue) >= len(spared):
+                return queue[0]
+        return queues[-1][0]
 
     def _can_cut(self, held: Tokens) -> bool:
         return self.trimmable and (self.window_tokens is None or len(held) < self.window_tokens)
