@@ -262,7 +262,9 @@ def _replay_flags() -> Flags:
     flags.add_argument("--seed", type=int, default=0, help="of the order of sessions")
     flags.add_argument("--shard", metavar="i/n", help="only the i-th of n parts of the sessions")
     flags.add_argument("--turns", type=_positive, metavar="N", help="only the first N turns of a session")
-    flags.add_argument("--pace", choices=["fast", "think"], default="fast", help="wait as the person did, or not")
+    flags.add_argument(
+        "--pace", choices=["fast", "think", "recorded"], default="fast", help="wait as was waited, or not"
+    )
     flags.add_argument("--out", type=Path, help="folder for results; a run that was stopped is taken up again there")
     flags.add_argument("--baseline", type=Path, help="earlier results to compare with")
     flags.add_argument("--fail-under", action="append", default=[], metavar="METRIC=V", help="exit 1 below this")

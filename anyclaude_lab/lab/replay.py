@@ -8,43 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 import re
-import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from anyclaude_lab.backends.base import Call
-from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, SettingsError, for_status
+from anyclaude_lab.errors import AnyclaudeError, SettingsError, for_status
 from anyclaude_lab.exchange import Exchange, prepare
 from anyclaude_lab.lab.answers import Answer, read_answer
 from anyclaude_lab.lab.arms import Arm, Backends, opened
 from anyclaude_lab.lab.breaks import Sent, find_break
-from anyclaude_lab.lab.cells import add_cells, cell_key, head_of, read_results, write_head
+from anyclaude_lab.lab.cells import add_cells, head_of, read_results, write_head
 from anyclaude_lab.lab.load import Traces
 from anyclaude_lab.lab.metrics.fidelity import judge
+from anyclaude_lab.lab.plan import Asked, planned, sessions_of
+from anyclaude_lab.lab.progress import Bar, Progress
 from anyclaude_lab.lab.rendered import Prompt
 from anyclaude_lab.lab.run import Run
 from anyclaude_lab.lab.scripted import ScriptedBackend, simulated_s
-from anyclaude_lab.lab.turn import Turn, turns_of
+from anyclaude_lab.lab.turn import Turn
 from anyclaude_lab.lab.variant import Variant
 from anyclaude_lab.prompt.sections import measured
 from anyclaude_lab.render.tokens import characters
-from anyclaude_lab.trace.read import Recorded
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, text_of
 
-Progress = Callable[[int, int, float | None], None]  # done, of how many, seconds left
-PACES = ("fast", "think")
+PACES = ("fast", "think", "recorded")
 _FOLDER = re.compile(r"(?i)working (?:directory|folder):\s*(\S+)")
-
-
-Sessions = dict[str, list[Turn]]
 
 
 def replay(traces: Traces, variants: Sequence[Variant], **options: Any) -> Run:
@@ -53,21 +49,20 @@ def replay(traces: Traces, variants: Sequence[Variant], **options: Any) -> Run:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(replay_async(traces, variants, **options))
-    found: list[Run] = []
-    failed: list[BaseException] = []
+    tasks: list[asyncio.Task[Any]] = []
 
-    def run() -> None:
+    async def run() -> Run:
+        tasks.append(asyncio.current_task())  # type: ignore[arg-type]  # this is one
+        return await replay_async(traces, variants, **options)
+
+    with ThreadPoolExecutor(1, "replay") as thread:
+        running = thread.submit(asyncio.run, run())
         try:
-            found.append(asyncio.run(replay_async(traces, variants, **options)))
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name="replay")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return found[0]
+            return running.result()
+        except KeyboardInterrupt:  # came to this thread; what runs in the other is stopped as well
+            for task in tasks:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+            raise
 
 
 async def replay_async(
@@ -84,48 +79,60 @@ async def replay_async(
 ) -> Run:
     """Ask every turn of every session in every variant, `repeat` times. The first variant is the baseline of tables.
 
-    `shard` (i, n) takes the i-th of n parts of the sessions. With `out`, results are kept there session by session, and
-    sessions that are there already are not asked again. Raises SettingsError; what a backend fails at is a row with
-    `error`.
+    `pace`: `fast` asks the next turn as soon as one is answered; `think` first waits as long as the person or the tool
+    took; `recorded` asks when it was asked, counted from the session's start, or at once where an answer took too long
+    for that (`schedule_lag_s`). `shard` (i, n) takes the i-th of n parts of the sessions. With `out`, results are kept
+    there session by session, and sessions that are there already are not asked again: a run that was stopped goes on.
+    Raises SettingsError; what a backend fails at is a row with `error`.
     """
     if not variants or len({v.name for v in variants}) != len(variants):
         raise SettingsError("Give at least one variant, each with a name of its own.")
     if pace not in PACES:
         raise SettingsError(f'"{pace}" is no pace; there are: {", ".join(PACES)}.')
-    sessions = _sessions(traces, shard, turns_per_session)
+    sessions = sessions_of(traces, shard, turns_per_session)
     head = head_of(variants, seed=seed, repeat=repeat, shard=shard, pace=pace, cache_policy="own server, nonce per arm")
     done = _done(out, head)
-    plan = _plan(sessions, variants, repeat, seed)
-    bar = _Bar(progress, sum(len(sessions[name]) for _, _, name in plan))
+    plan = planned(sessions, variants, repeat, seed)
+    bar = Bar(progress, sum(len(each.turns) for each in plan))
     by_key = {turn.key: turn.recorded for turns in sessions.values() for turn in turns}
     cells: list[JsonObject] = []
     async with opened(by_key.get) as backends:
-        for number, (variant, repetition, name) in enumerate(plan):
-            keys = [cell_key(turn.recorded, variant, repetition) for turn in sessions[name]]
-            if all(key in done for key in keys):
-                fresh = [done[key] for key in keys]
-                bar.step(len(keys), waited=False)
+        await _started(backends, [each.variant for each in plan if not each.within(done)])
+        for each in plan:
+            if each.within(done):
+                fresh = [done[key] for key in each.keys]
+                bar.step(len(fresh), waited=False)
             else:
-                fresh = await _session(backends, variant, repetition, sessions[name], pace, number, bar)
+                fresh = await _session(backends, each, pace, bar)
                 if out is not None:
                     add_cells(out, fresh)
             cells += fresh
     return Run(head, cells)
 
 
-async def _session(
-    backends: Backends, variant: Variant, repetition: int, turns: list[Turn], pace: str, position: int, bar: _Bar
-) -> list[JsonObject]:
-    arm = await backends.arm(variant)
-    drawn = hashlib.sha256(f"{variant.fingerprint} {repetition}".encode()).digest()
+async def _started(backends: Backends, variants: Sequence[Variant]) -> None:
+    """Every server that will be needed is being started; what the judge needs is read meanwhile."""
+    for variant in dict.fromkeys(variants):
+        await backends.arm(variant)
+    if variants:
+        await asyncio.to_thread(import_module, "jsonschema")
+
+
+async def _session(backends: Backends, asked: Asked, pace: str, bar: Bar) -> list[JsonObject]:
+    arm = await backends.arm(asked.variant)
+    drawn = hashlib.sha256(f"{asked.variant.fingerprint} {asked.repeat}".encode()).digest()
     nonce = f"{int.from_bytes(drawn[:6]) % 10**8:08}"  # digits: in most tokenizers of one length
+    began, recorded_s = time.monotonic(), asked.turns[0].facts["started_s"]
     cells = []
-    for turn in turns:
-        if pace == "think" and turn.facts["gap_s"] and turn.facts["gap_s"] > 0:
-            await asyncio.sleep(turn.facts["gap_s"])
+    for turn, key in zip(asked.turns, asked.keys, strict=True):
+        due_s = turn.facts["started_s"] - recorded_s
+        wait_s = {"think": turn.facts["gap_s"] or 0.0, "recorded": due_s - (time.monotonic() - began)}.get(pace, 0.0)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        lag_s = max(0.0, time.monotonic() - began - due_s) if pace == "recorded" else None
         cell = await _ask(arm, turn, nonce)
-        facts = {"key": cell_key(turn.recorded, variant, repetition), "repeat": repetition, "position": position}
-        cells.append(facts | {"nonce": nonce if variant.translates else None} | cell)
+        facts = {"key": key, "repeat": asked.repeat, "position": asked.position, "schedule_lag_s": lag_s}
+        cells.append(facts | {"nonce": nonce if asked.variant.translates else None} | cell)
         bar.step(1)
     return cells
 
@@ -277,52 +284,6 @@ def _simulated(cell: JsonObject) -> JsonObject:
     return told | times | {"proxy_overhead_s": None}
 
 
-def _sessions(traces: Traces, shard: tuple[int, int] | None, turns_per_session: int | None) -> Sessions:
-    """The turns that can be asked again, by session, in the order they were asked."""
-    found: Sessions = {}
-    for trace in traces.traces(verify=True):
-        if trace.origin.get("redaction") == "shape":
-            raise SettingsError(f"{trace.name} holds shapes instead of texts: it can be counted, not replayed.")
-        for turn in turns_of(trace):
-            exchange = turn.recorded
-            answered = exchange.data["response"]["status"] in (200, None) and exchange.answer
-            if answered and _mine(exchange.session, shard) and _is_request(exchange):
-                found.setdefault(exchange.session, []).append(turn)
-    if turns_per_session is not None:
-        found = {name: turns[:turns_per_session] for name, turns in found.items()}
-    if not found and shard is None:
-        raise SettingsError("There is no answered request in these traces, nothing to replay.")
-    return found
-
-
-def _is_request(exchange: Recorded) -> bool:
-    try:
-        exchange.request()
-    except (InvalidRequest, KeyError):
-        return False
-    return True
-
-
-def _mine(session: str, shard: tuple[int, int] | None) -> bool:
-    if shard is None:
-        return True
-    return int(hashlib.sha256(session.encode()).hexdigest(), 16) % shard[1] == shard[0] - 1
-
-
-def _plan(sessions: Sessions, variants: Sequence[Variant], repeat: int, seed: int) -> list[tuple[Variant, int, str]]:
-    """(variant, repeat, session) in the order they run: arms side by side within a session, sessions as drawn."""
-    rng = random.Random(seed)  # noqa: S311 - an order, no secret
-    plan = []
-    for repetition in range(repeat):
-        names = sorted(sessions)
-        rng.shuffle(names)
-        for name in names:
-            order = list(variants)
-            rng.shuffle(order)
-            plan += [(variant, repetition, name) for variant in order]
-    return plan
-
-
 def _done(out: Path | None, head: JsonObject) -> dict[str, JsonObject]:
     """The cells that a run with the same head left in `out`, by key; creates the folder."""
     if out is None:
@@ -335,26 +296,3 @@ def _done(out: Path | None, head: JsonObject) -> dict[str, JsonObject]:
     if before["variants"] != orjson.loads(orjson.dumps(head["variants"])):
         raise SettingsError(f"{out} holds results of other variants; name another folder with --out.")
     return {cell["key"]: cell for cell in cells if not cell.get("error")}
-
-
-class _Bar:
-    """Progress with the seconds that are left, where somebody looks."""
-
-    def __init__(self, progress: bool | Progress, total: int) -> None:
-        self._told = progress if callable(progress) else _printed if progress else None
-        self._total, self._done, self._asked, self._began = total, 0, 0, time.monotonic()
-
-    def step(self, turns: int, *, waited: bool = True) -> None:
-        self._done += turns
-        self._asked += turns if waited else 0
-        if self._told is not None:
-            spent_s = time.monotonic() - self._began
-            left_s = spent_s / self._asked * (self._total - self._done) if self._asked else None
-            self._told(self._done, self._total, left_s)
-
-
-def _printed(done: int, total: int, left_s: float | None) -> None:
-    if sys.stderr.isatty():
-        left = "" if left_s is None else f", {left_s:.0f} s left"
-        end = "\n" if done == total else ""
-        print(f"\rreplayed {done} of {total} turns{left}   ", end=end, file=sys.stderr, flush=True)
