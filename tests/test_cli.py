@@ -203,6 +203,17 @@ def test_replay_fails_in_words(words: list[str], code: int, said: str, capsys: p
     assert said in capsys.readouterr().err
 
 
+def test_a_replay_that_is_stopped_says_how_it_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anyclaude_lab.lab.replay.replay", stopped)
+    assert main(["replay", str(BUNDLED / "short-fix.jsonl"), *SCRIPTED, "--out", "kept"]) == 130
+    assert "kept, and the same command goes on" in capsys.readouterr().err
+
+
 def test_breaks_are_listed_by_cause(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["breaks", str(BUNDLED / "broken-prefix.jsonl"), "--untouched"]) == 0
     assert capsys.readouterr().out.count("nonce") == 11

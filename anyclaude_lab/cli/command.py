@@ -10,6 +10,7 @@ from typing import NoReturn
 from anyclaude_lab.errors import SettingsError
 
 OK, GATE_FAILED, USAGE_ERROR, INSUFFICIENT, BACKEND_ERROR = 0, 1, 2, 3, 4
+STOPPED = 130  # what shells say of a program that Ctrl-C ended
 
 
 @dataclass(frozen=True, slots=True)

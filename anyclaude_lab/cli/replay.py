@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyclaude_lab.cli.command import BACKEND_ERROR, GATE_FAILED, INSUFFICIENT, OK, Flags
+from anyclaude_lab.cli.command import BACKEND_ERROR, GATE_FAILED, INSUFFICIENT, OK, STOPPED, Flags
 from anyclaude_lab.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ FIRST_LOOK_TURNS = 14  # of a session where nothing is chosen: enough to decide,
 
 
 def replay(words: Sequence[str]) -> int:
-    """Exit codes: 1 a limit is broken, 3 too little evidence (with --strict), 4 no variant got an answer."""
+    """Exit codes: 1 a limit is broken, 3 too little evidence (with --strict), 4 no variant got an answer,
+    130 stopped by Ctrl-C."""
     given = _replay_flags().parse_args(words)
     from anyclaude_lab.lab.gate import parse_limit
     from anyclaude_lab.lab.load import load
@@ -48,16 +49,21 @@ def replay(words: Sequence[str]) -> int:
     if given.turns is None and not (given.backend or given.grid or given.tier or given.stub_tools or given.adapter):
         given.turns = FIRST_LOOK_TURNS
         print(f"A first look: {FIRST_LOOK_TURNS} turns of each session; --turns asks for more.", file=sys.stderr)
-    run = replayed(
-        traces,
-        variants(given),
-        repeat=given.repeat,
-        seed=given.seed,
-        shard=_shard(given.shard),
-        out=given.out,
-        pace=given.pace,
-        turns_per_session=given.turns,
-    )
+    try:
+        run = replayed(
+            traces,
+            variants(given),
+            repeat=given.repeat,
+            seed=given.seed,
+            shard=_shard(given.shard),
+            out=given.out,
+            pace=given.pace,
+            turns_per_session=given.turns,
+        )
+    except KeyboardInterrupt:
+        kept = f"what is whole is in {given.out}, and the same command goes on" if given.out else "--out would keep it"
+        print(f"\nanyclaude-bench: stopped; {kept}.", file=sys.stderr)
+        return STOPPED
     return _told(run, given, limits, baseline)
 
 

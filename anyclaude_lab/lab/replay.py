@@ -127,8 +127,7 @@ async def _session(backends: Backends, asked: Asked, pace: str, bar: Bar) -> lis
     for turn, key in zip(asked.turns, asked.keys, strict=True):
         due_s = turn.facts["started_s"] - recorded_s
         wait_s = {"think": turn.facts["gap_s"] or 0.0, "recorded": due_s - (time.monotonic() - began)}.get(pace, 0.0)
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
+        await asyncio.sleep(max(0.0, wait_s))  # once a turn in any case, so that it can be stopped
         lag_s = max(0.0, time.monotonic() - began - due_s) if pace == "recorded" else None
         cell = await _ask(arm, turn, nonce)
         facts = {"key": key, "repeat": asked.repeat, "position": asked.position, "schedule_lag_s": lag_s}

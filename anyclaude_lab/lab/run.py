@@ -30,6 +30,7 @@ COLUMNS = (
     *TURN, "error", "rendered_tokens", "ideal_tokens", "expected_tokens", "prompt_tokens", "prompt_tokens_cached",
     "output_tokens", "ttft_s", "e2e_s", "reference_calls", "candidate_calls", "matched_calls", "named_calls",
     "invalid_calls", "triggered", "arg_value_score", "failed_rung", "failure", "fidelity", "exact", "tokenizer",
+    "schedule_lag_s",
 )  # fmt: skip
 
 

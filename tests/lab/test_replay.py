@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,35 @@ def test_a_stopped_run_is_taken_up_where_it_was(traces: Traces, run: Run, tmp_pa
         lab.replay(traces, [UNTOUCHED], progress=False, out=out)
 
 
+def test_what_is_stopped_keeps_what_is_whole_and_goes_on(traces: Traces, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+
+    def interrupt(done: int, total: int, left_s: float | None) -> None:
+        if done == len(run.cells) - 2:
+            signal.raise_signal(signal.SIGINT)  # as Ctrl-C does
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.replay(traces, [UNTOUCHED, STUBS], progress=interrupt, out=out)
+    kept = lab.load_run(out)
+    assert 0 < len(kept.cells) < len(run.cells)
+    assert kept.turns.groupby(["variant", "session"], observed=True).size().isin([5, 12]).all(), "whole sessions"
+    again = lab.replay(traces, [UNTOUCHED, STUBS], progress=False, out=out)
+    pd.testing.assert_frame_equal(figures(again), figures(run), check_exact=True)
+
+
+def test_turns_come_when_they_were_recorded(tmp_path: Path) -> None:
+    """Not sooner; and how much later is told."""
+    spread = changed(tmp_path / "spread", lambda _, message: message, every_s=0.1)
+    began = time.monotonic()
+    lags = lab.replay(spread, [UNTOUCHED], progress=False, pace="recorded").turns["schedule_lag_s"]
+    assert time.monotonic() - began >= 0.4, "the fifth turn"
+    assert lags.notna().all()
+    at_once = changed(tmp_path / "at once", lambda _, message: message, every_s=0.0)
+    late = lab.replay(at_once, [UNTOUCHED], progress=False, pace="recorded").turns["schedule_lag_s"]
+    assert late.is_monotonic_increasing and late.iloc[-1] > 0
+    assert lab.replay(at_once, [UNTOUCHED], progress=False).turns["schedule_lag_s"].isna().all()
+
+
 async def test_it_works_where_a_loop_runs(traces: Traces, run: Run) -> None:
     awaited = await lab.replay_async(traces, [UNTOUCHED], progress=False, turns_per_session=1)
     assert len(awaited.turns) == 2
@@ -131,7 +162,7 @@ def test_a_saved_run_comes_back(run: Run, tmp_path: Path) -> None:
         lab.load_run(tmp_path)
 
 
-def changed(folder: Path, edit: Any) -> Traces:
+def changed(folder: Path, edit: Any, every_s: float = 1.0) -> Traces:
     """The short session with its answers changed by `edit(number, message)`; None leaves out the answer."""
     trace = read_trace(BUNDLED / "short-fix.jsonl")
     encoder = Encoder(Redaction(b"k"))
@@ -148,7 +179,7 @@ def changed(folder: Path, edit: Any) -> Traces:
         edited = edit(number, message)
         answer = b"".join(event.encode() for event in unfold(edited)) if edited else b""
         facts = {"lane": exchange.lane, "request_id": str(number)}
-        entry = Entry("s", facts, 200, exchange.body.encode(), Recording(float(number), [(0.1, answer)]))
+        entry = Entry("s", facts, 200, exchange.body.encode(), Recording(every_s * number, [(0.1, answer)]))
         data += encoder.lines(entry)[0]
     folder.mkdir()
     (folder / "t.jsonl").write_bytes(data)
