@@ -24,17 +24,22 @@ NAMES = {
     "prefix_breaks": "anyclaude_lab.lab.prefixes",
     "replay": "anyclaude_lab.lab.replay",
     "replay_async": "anyclaude_lab.lab.replay",
+    "shared_heads": "anyclaude_lab.lab.prefixes",
+    "stub_ablation": "anyclaude_lab.lab.ablation",
     "tune": "anyclaude_lab.lab.tune",
     "variant": "anyclaude_lab.lab.variant",
 }
-__all__ = sorted(NAMES)
+MODULES = {"plots": "anyclaude_lab.lab.plots"}
+__all__ = sorted({*NAMES, *MODULES})
 
 
 def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return import_module(MODULES[name])
     if name in NAMES:
         return getattr(import_module(NAMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *NAMES})
+    return sorted({*globals(), *NAMES, *MODULES})

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
-from anyclaude_lab.errors import InvalidRequest
+import pandas as pd
+
+from anyclaude_lab.errors import InvalidRequest, SettingsError
 from anyclaude_lab.lab.arms import embedded_renderer, plan_of
 from anyclaude_lab.lab.break_table import PrefixBreaks
 from anyclaude_lab.lab.breaks import Break, Sent, find_break
+from anyclaude_lab.lab.explain import explain
+from anyclaude_lab.lab.frames import frame
 from anyclaude_lab.lab.load import Traces
+from anyclaude_lab.lab.metrics.reuse import shared_tokens
 from anyclaude_lab.lab.rendered import Renderer
 from anyclaude_lab.lab.rows import Row, TraceRows
+from anyclaude_lab.lab.turn import Turn
 from anyclaude_lab.lab.variant import Variant
 from anyclaude_lab.prompt.lane import LaneState
 from anyclaude_lab.prompt.pipeline import run
-from anyclaude_lab.trace.read import Trace
+from anyclaude_lab.trace.read import Recorded, Trace
+from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.request import Request
 
 COLUMNS = ("session", "lane", "turn", *Break.__slots__)
 
@@ -27,6 +36,30 @@ def prefix_breaks(traces: Traces, variant: Variant, *, renderer: Renderer | None
     renderer = renderer or embedded_renderer(variant.adapter)
     rows = [row for trace in traces.traces() for row in _breaks(trace, variant, renderer)]
     return PrefixBreaks.of(rows, COLUMNS, variant=variant.name, tokenizer=renderer.name)
+
+
+def shared_heads(
+    requests: Sequence[Request | Turn | Recorded | JsonObject],
+    variants: Sequence[Variant],
+    *,
+    renderer: Renderer | None = None,
+) -> pd.DataFrame:
+    """How much of each request the one before it has left in a cache: a row for each variant and neighbouring pair.
+
+    `shared_tokens` are those before the first difference, of the `prompt_tokens` of the later request. Give the first
+    requests of sessions that follow one another. Raises SettingsError for fewer than two.
+    """
+    if len(requests) < 2:
+        raise SettingsError("A head is shared by at least two requests.")
+    renderer = renderer or embedded_renderer()
+    rows = []
+    for variant in variants:
+        sent = [explain(request, variant, renderer=renderer).request for request in requests]
+        prompts = [found.tokens for request in sent if (found := renderer.prompt(request)) is not None]
+        for number, (before, after) in enumerate(pairwise(prompts)):
+            told = {"shared_tokens": shared_tokens(before, after), "prompt_tokens": len(after)}
+            rows.append({"variant": variant.name, "pair": number} | told)
+    return frame(rows, ("variant", "pair", "shared_tokens", "prompt_tokens"), tokenizer=renderer.name)
 
 
 def _breaks(trace: Trace, variant: Variant, renderer: Renderer) -> Iterator[Row]:

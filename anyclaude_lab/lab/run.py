@@ -167,9 +167,11 @@ class Run:
         for (name, depth), part in table.groupby(["variant", "depth"], observed=True):
             before, after = _list(part["rendered_tokens_baseline"]), _list(part["rendered_tokens"])
             found = saving(before, after, list(part["session"]))
-            told = {"saved_tokens": found.saved_tokens, "saved_ratio": found.saved_ratio.estimate}
+            ratio = found.saved_ratio
+            told = {"saved_tokens": found.saved_tokens, "saved_ratio": ratio.estimate}
+            told |= {"saved_low": ratio.low, "saved_high": ratio.high}
             rows.append({"variant": name, "depth": depth, "n": len(part)} | told)
-        return frame(rows, ("variant", "depth", "n", "saved_tokens", "saved_ratio"))
+        return frame(rows, ("variant", "depth", "n", "saved_tokens", "saved_ratio", "saved_low", "saved_high"))
 
     def save(self, path: str | Path) -> None:
         """Write a results folder, which `load_run` reads. Raises SettingsError where results are there already."""

@@ -95,7 +95,7 @@ def judge(
     ]
     pairs = best_matching(weights)
     matches = tuple(_match(wanted[w], given[g], schemas, folder) for w, g in pairs)
-    errors = [_schema_error(call, schemas.get(call.name)) for call in given]
+    errors = [schema_error(call, schemas.get(call.name)) for call in given]
     unknown = sum(call.name not in schemas for call in given) if tools is not None else 0
     rung, failure = _first_failure(wanted, given, pairs, matches, errors, unparsed, unknown, triggered)
     return Judgement(
@@ -165,7 +165,7 @@ def _match(wanted: Call, given: Call, schemas: Mapping[str, JsonObject], folder:
     ]
     return Match(
         name_match=wanted.name == given.name,
-        schema_error=_schema_error(given, schemas.get(given.name)),
+        schema_error=schema_error(given, schemas.get(given.name)),
         key_recall=len(keys & extra) / len(keys) if keys else 1.0,
         key_precision=len(keys & extra) / len(extra) if extra else 1.0,
         value_score=sum(agreeing) / len(agreeing) if agreeing else 1.0,
@@ -182,7 +182,7 @@ def _with_defaults(given: JsonObject | None, schema: JsonObject) -> JsonObject:
     return defaults | (given or {})
 
 
-def _schema_error(call: Call, schema: JsonObject | None) -> str | None:
+def schema_error(call: Call, schema: JsonObject | None) -> str | None:
     """The class of the first error; None where the arguments are valid, unparsed, or the schema cannot be read."""
     if schema is None or call.input is None:
         return None
