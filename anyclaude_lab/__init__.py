@@ -29,7 +29,7 @@ NAMES = {
     "tune": "anyclaude_lab.lab.tune",
     "variant": "anyclaude_lab.lab.variant",
 }
-MODULES = {"plots": "anyclaude_lab.lab.plots"}
+MODULES = {"plots": "anyclaude_lab.lab.plots", "widgets": "anyclaude_lab.widgets"}
 __all__ = sorted({*NAMES, *MODULES})
 
 

@@ -80,9 +80,12 @@ class Traces:
         `session` is an id, the beginning of one, or the name of a file as `short-fix`. `lane` is a lane's name or what
         stands behind its slash, the main conversation without one; `turn` counts from 0, or from the end below 0.
         """
+        return chosen(self.session_turns(session), lane, turn)
+
+    def session_turns(self, session: str) -> list[Turn]:
+        """All turns of a session in the order they were asked, read again from its file; `session` as for `turn`."""
         name, source = self._session(session)
-        trace = read_trace(source, verify=False)
-        return chosen([one for one in turns_of(trace) if one.recorded.session == name], lane, turn)
+        return [one for one in turns_of(read_trace(source, verify=False)) if one.recorded.session == name]
 
     def _session(self, wanted: str) -> tuple[str, Source]:
         """The id of a session and where it stands."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anyclaude_lab.errors import InvalidRequest, SettingsError
@@ -35,22 +35,28 @@ class Asked:
         return all(key in done for key in self.keys)
 
 
-def sessions_of(traces: Traces, shard: tuple[int, int] | None, turns_per_session: int | None) -> Sessions:
+def sessions_of(
+    traces: Traces | Sequence[Turn], shard: tuple[int, int] | None, turns_per_session: int | None
+) -> Sessions:
     """The turns that can be asked again, by session, in the order they were asked."""
     found: Sessions = {}
-    for trace in traces.traces(verify=True):
-        if trace.origin.get("redaction") == "shape":
-            raise SettingsError(f"{trace.name} holds shapes instead of texts: it can be counted, not replayed.")
-        for turn in turns_of(trace):
-            exchange = turn.recorded
-            answered = exchange.data["response"]["status"] in (200, None) and exchange.answer
-            if answered and _mine(exchange.session, shard) and _is_request(exchange):
-                found.setdefault(exchange.session, []).append(turn)
+    for turn in _read(traces) if isinstance(traces, Traces) else traces:
+        exchange = turn.recorded
+        answered = exchange.data["response"]["status"] in (200, None) and exchange.answer
+        if answered and _mine(exchange.session, shard) and _is_request(exchange):
+            found.setdefault(exchange.session, []).append(turn)
     if turns_per_session is not None:
         found = {name: turns[:turns_per_session] for name, turns in found.items()}
     if not found and shard is None:
         raise SettingsError("There is no answered request in these traces, nothing to replay.")
     return found
+
+
+def _read(traces: Traces) -> Iterator[Turn]:
+    for trace in traces.traces(verify=True):
+        if trace.origin.get("redaction") == "shape":
+            raise SettingsError(f"{trace.name} holds shapes instead of texts: it can be counted, not replayed.")
+        yield from turns_of(trace)
 
 
 def _is_request(exchange: Recorded) -> bool:

@@ -43,7 +43,7 @@ PACES = ("fast", "think", "recorded")
 _FOLDER = re.compile(r"(?i)working (?:directory|folder):\s*(\S+)")
 
 
-def replay(traces: Traces, variants: Sequence[Variant], **options: Any) -> Run:
+def replay(traces: Traces | Sequence[Turn], variants: Sequence[Variant], **options: Any) -> Run:
     """`replay_async`, from where no event loop runs, or (in a notebook) from where one does."""
     try:
         asyncio.get_running_loop()
@@ -66,7 +66,7 @@ def replay(traces: Traces, variants: Sequence[Variant], **options: Any) -> Run:
 
 
 async def replay_async(
-    traces: Traces,
+    traces: Traces | Sequence[Turn],
     variants: Sequence[Variant],
     *,
     repeat: int = 1,
@@ -78,6 +78,8 @@ async def replay_async(
     turns_per_session: int | None = None,
 ) -> Run:
     """Ask every turn of every session in every variant, `repeat` times. The first variant is the baseline of tables.
+
+    Instead of traces, turns can be given, in the order they are to be asked.
 
     `pace`: `fast` asks the next turn as soon as one is answered; `think` first waits as long as the person or the tool
     took; `recorded` asks when it was asked, counted from the session's start, or at once where an answer took too long

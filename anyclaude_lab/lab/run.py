@@ -235,6 +235,8 @@ class Run:
             "saved_low": saved.low,
             "saved_high": saved.high,
             "ttft_ratio": speed.estimate,
+            "ttft_low": speed.low,
+            "ttft_high": speed.high,
             "agreement": bootstrap_mean(_list(pairs["agreement"]), clusters).estimate,
             "verdict": verdict,
             "insufficient": verdict == "insufficient" or saved.insufficient,

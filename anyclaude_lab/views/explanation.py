@@ -34,7 +34,7 @@ def explanation_view(
     return card(
         title,
         sizes(before, after),
-        table(_STEPS, [_step(report) for report in reports], "Steps"),
+        steps(reports),
         folded("The rendered prompt", shown),
         aside=f"{whole(saved)} tokens saved, {percent(saved, before.total)}; {tokenizer}",
     )
@@ -45,6 +45,13 @@ def sizes(before: Sections, after: Sections) -> Html:
     whole_tokens = max(before.total, after.total)
     return table(
         _SIZES, [_size("before", before, whole_tokens), _size("after", after, whole_tokens)], "Tokens by section"
+    )
+
+
+def steps(reports: Sequence[Report]) -> Html:
+    """A row for each step that changed something."""
+    return (
+        table(_STEPS, [_step(report) for report in reports], "Steps") if reports else note("no step changed anything")
     )
 
 

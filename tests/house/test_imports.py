@@ -34,13 +34,15 @@ HEAVY = {
     "psutil",
     "tiktoken",
     "IPython",
+    "ipywidgets",
+    "anywidget",
 }
 # Everything the package may import has its POSIX names by then; what is left to need them is the package itself.
 MLX_ONLY = "anyclaude_lab.engine.serve."  # mlx does not exist there either
 IMPORT_ALL_WITHOUT_POSIX = """
 import importlib, os, pkgutil, signal, socket, sys
 import aiohttp.web, asyncio, concurrent.futures, httpx, logging.handlers, multiprocessing, prometheus_client, psutil
-import pandas, shutil, subprocess, tempfile
+import anywidget, ipywidgets, pandas, shutil, subprocess, tempfile
 for name in {modules!r}:
     sys.modules[name] = None
 for module, names in {names!r}.items():

@@ -22,7 +22,8 @@ from tests.views.test_html import Seen
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)></pre></style>\" onload='x' &amp; http://a.example/"
 ALLOWED = {
     "b", "br", "code", "dd", "details", "div", "dl", "dt", "li", "p", "path", "pre", "rect", "small", "span", "style",
-    "summary", "svg", "table", "tbody", "td", "th", "thead", "tr", "ul",
+    "summary", "svg", "table", "tbody", "td", "th", "thead", "tr", "ul", "del", "ins", "mark",
+    "circle", "figcaption", "figure", "g", "line", "text", "title",
 }  # fmt: skip
 
 
@@ -31,10 +32,10 @@ def traces() -> Traces:
     return load(BUNDLED)
 
 
-def check(page: str) -> Seen:
+def check(page: str, *also: str) -> Seen:
     """Only our elements, no handler, nothing loaded, no id that could meet another one."""
     seen = Seen(page.replace(STYLE, ""))
-    assert {name for name, _ in seen.tags} <= ALLOWED
+    assert {name for name, _ in seen.tags} <= ALLOWED | {*also}
     names = {name for _, attributes in seen.tags for name in attributes}
     assert not {name for name in names if name.startswith("on")} | names & {"src", "href", "id", "style"}
     return seen
