@@ -21,6 +21,7 @@ NAMES = {
     "explain": "anyclaude_lab.lab.explain",
     "load": "anyclaude_lab.lab.load",
     "load_run": "anyclaude_lab.lab.run",
+    "prices": "anyclaude_lab.lab.prices",
     "prefix_breaks": "anyclaude_lab.lab.prefixes",
     "replay": "anyclaude_lab.lab.replay",
     "replay_async": "anyclaude_lab.lab.replay",

@@ -162,7 +162,9 @@ def test_replay_tells_a_table_and_keeps_results(folder: Path, capsys: pytest.Cap
     assert "insufficient" in told.err
     assert main(["replay", session, *SCRIPTED, "--out", "a", "--strict", "--format", "json"]) == 3
     assert len(json.loads(capsys.readouterr().out)) == 3
-    assert main(["report", "a"]) == 0
+    assert main(["report", "a", "--slo", "ttft_s=2"]) == 0
+    assert "goodput_rate" in capsys.readouterr().out
+    assert main(["report", "a", "--slo", "ttft_s"]) == main(["report", "a", "--prices", "nowhere.toml"]) == 2
     assert (folder / "a" / "report.html").exists()
     assert main(["compare", "a", "a"]) == 0
     assert "prompt_tokens_ratio" in capsys.readouterr().out

@@ -72,14 +72,19 @@ def report(words: Sequence[str]) -> int:
     flags = Flags("report", DOCS["report"])
     flags.add_argument("results", type=Path, metavar="RESULTS", help="folder that replay --out wrote")
     flags.add_argument("--out", type=Path, help="folder for the report (default: the results' own)")
+    flags.add_argument("--prices", type=Path, metavar="FILE", help="TOML of prices that go before those of the package")
+    flags.add_argument("--slo", action="append", default=[], metavar="TIME=S", help="limit, such as ttft_s=2: goodput")
     _format_flag(flags)
     given = flags.parse_args(words)
     from anyclaude_lab.lab import report as reports
     from anyclaude_lab.lab.run import load_run
 
     run = load_run(given.results)
+    run = run.priced(given.prices) if given.prices else run
     _complain(run)
     print(reports.written(reports.short(run) if given.format == "table" else run.summary(), given.format))
+    if given.slo:
+        print(reports.written(run.goodput(**_limits(given.slo)), given.format))
     for file in reports.write(run, given.out or given.results):
         print(file, file=sys.stderr)
     return OK
@@ -299,6 +304,18 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
         raise SettingsError(f'"{text}" is no shard; write i/n with 1 <= i <= n, such as 1/4.')
     return int(first), int(second)
+
+
+def _limits(words: Sequence[str]) -> dict[str, float]:
+    """`NAME=SECONDS` as numbers."""
+    found = {}
+    for word in words:
+        name, _, limit = word.partition("=")
+        try:
+            found[name] = float(limit)
+        except ValueError:
+            raise SettingsError(f'"{word}" is no limit; write a time and its seconds, such as ttft_s=2.') from None
+    return found
 
 
 def _complain(run: Run) -> None:

@@ -37,9 +37,21 @@ _FLOATS = (
     "_high",
     "_mean",
     "_difference",
+    "_usd",
+    "_per_s",
     "agreement",
 )
-_WHOLE = ("_tokens", "_calls", "_rung", "_cached", "_uncached", "tokens_system", "tokens_tools", "tokens_messages")
+_WHOLE = (
+    "_tokens",
+    "_calls",
+    "_rung",
+    "_cached",
+    "_uncached",
+    "tokens_system",
+    "tokens_tools",
+    "tokens_messages",
+    "tokens_overhead",
+)
 _FLAGS = {"request_exact", "response_exact", "parsed", "offered", "deferred", "mcp", "stub_tools", "exact", "triggered"}
 
 

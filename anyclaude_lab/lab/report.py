@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from anyclaude_lab.lab.metrics.fidelity import RUNGS
+from anyclaude_lab.lab import pictures
 from anyclaude_lab.lab.run import Run
-from anyclaude_lab.views.bars import stacked
-from anyclaude_lab.views.figures import UNKNOWN
+from anyclaude_lab.views.document import document
+from anyclaude_lab.views.figures import UNKNOWN, dollars, percent, seconds, whole
 from anyclaude_lab.views.html import Html, joined, tag
+from anyclaude_lab.views.notebook import scrolled
 
 FORMATS = ("table", "json", "csv", "markdown")
 # What the short table of a replay shows: column -> heading.
@@ -29,12 +31,24 @@ SHORT = {
     "ttft_ratio": "TTFT ratio",
     "trigger_f1": "trigger F1",
     "fidelity": "fidelity",
+    "cost_usd": "cost $",
     "verdict": "behaviour",
 }
-_CSS = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}svg.bar{width:14rem;height:.8rem;background:#eee}
-.good{fill:#2a7d4f}.rest{fill:#c9d8d0}.bad{fill:#c0504d}.pale{color:#888}"""
+EXAMPLES = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-4-5", "z-ai/glm-4.6")
+_HEADS = SHORT | {"ttft_median_s": "TTFT", "cost_usd": "cost"}
+_SAVINGS = {
+    "cost_usd": "cost",
+    "saved_ratio": "tokens left out",
+    "uncached_saved_ratio": "tokens not computed",
+    "billed_saved_ratio": "bill saved",
+}
+_BREAK_EVEN = {
+    "saved_ratio": "tokens left out",
+    "hit_rate_baseline": "reuse without",
+    "hit_rate": "reuse with",
+    "break_even_hit_rate": "break-even reuse",
+    "prompt_cost_ratio": "cost of prompts, ratio",
+}
 
 
 def written(table: pd.DataFrame, kind: str) -> str:
@@ -53,15 +67,20 @@ def written(table: pd.DataFrame, kind: str) -> str:
 
 def short(run: Run) -> pd.DataFrame:
     """The columns of the summary that fit a terminal."""
-    table = run.summary()
-    return table[[column for column in SHORT if column in table]].rename(columns=SHORT)
+    return _short(run.summary()).rename(columns=SHORT)
+
+
+def _short(summary: pd.DataFrame) -> pd.DataFrame:
+    """Nothing of cost where nothing costs."""
+    kept = [column for column in SHORT if column in summary]
+    return summary[[column for column in kept if column != "cost_usd" or summary["cost_usd"].notna().any()]]
 
 
 def notes(run: Run) -> list[str]:
     """What must be said beside the table."""
     turns = run.turns
     named = ", ".join(sorted(set(turns["tokenizer"].dropna()))) if "tokenizer" in turns else ""
-    told = [f"Tokens: {named or 'as reported'}; saved and ratios against {run.variants[0]}. Intervals: run.summary()."]
+    told = [f"Tokens: {named or 'as reported'}; saved and ratios against {run.variants[0]}."]
     rests = sorted(run.summary().query("insufficient")["variant"])
     if rests:
         told.append(f"insufficient (fewer than 30 paired turns with calls, or 5 sessions): {', '.join(rests)}")
@@ -70,32 +89,22 @@ def notes(run: Run) -> list[str]:
     return told
 
 
-def ladder(run: Run) -> pd.DataFrame:
-    """How many turns stand on which rung: the first one that fails, by variant."""
-    rows = []
-    for name in run.variants:
-        turns = run.turns[(run.turns["variant"] == name) & run.turns["error"].isna()]
-        failed = turns["failed_rung"].value_counts()
-        told = {rung: int(failed.get(number, 0)) for number, rung in enumerate(RUNGS)}
-        rows.append({"variant": name, "agree": int(turns["failed_rung"].isna().sum()), **told})
-    return pd.DataFrame(rows)
-
-
 def html(run: Run) -> str:
-    """The report as one page: no script, nothing loaded."""
-    parts: list[Html] = [tag("h1", "Replay"), tag("p", *[joined(note, tag("br")) for note in notes(run)])]
-    parts += [tag("h2", "Summary"), html_table(run.summary())]
-    parts += [tag("h2", "Prefix reuse: reported, expected, ideal"), _bars(run.summary(), _REUSE)]
-    parts += [
-        tag("h2", "Fidelity with its 95% interval"),
-        _bars(run.summary(), ("fidelity_low", "fidelity", "fidelity_high")),
-    ]
-    parts += [tag("h2", "Where answers part from the recording"), html_table(ladder(run))]
-    parts += [tag("h2", "Pareto"), html_table(run.pareto())]
-    if len(run.variants) > 1:
-        parts += [tag("h2", "Savings by depth of the conversation"), html_table(run.by_depth())]
-    head = joined(tag("meta", charset="utf-8"), tag("title", "anyclaude replay"), tag("style", Html(_CSS)))
-    return "<!doctype html>" + tag("html", tag("head", head), tag("body", joined(*parts)), lang="en")
+    """The report as one page: no script, nothing loaded, dark where the reader's system is."""
+    summary, several = run.summary(), len(run.variants) > 1
+    sessions = int(run.turns["session"].nunique())
+    said = f"{len(run.variants)} variants, {sessions} sessions, {len(run.cells)} turns; {run.head.get('made_by')}"
+    parts: list[Html] = [tag("h1", "Replay"), tag("p", said, class_="quiet")]
+    parts += [tag("p", note) for note in notes(run)]
+    parts += [tag("h2", "Summary"), html_table(_short(summary), _HEADS)]
+    parts += [tag("h2", "Does it still behave?"), pictures.fidelity_ladder(run)]
+    if several:
+        parts += [tag("h2", "What is gained for it"), pictures.pareto(run), pictures.pareto(run, by="ttft_ratio")]
+        parts += [tag("h2", "Where tokens are saved"), pictures.savings_by_depth(run), pictures.savings_by_section(run)]
+    parts += [tag("h2", "What the cache reuses"), pictures.reuse(run), _broke(run)]
+    parts += [tag("h2", "Cost"), *_cost(run)]
+    every = tag("details", tag("summary", "Every figure of the summary"), html_table(summary))
+    return document("anyclaude replay", *parts, tag("h2", "Figures"), every)
 
 
 def write(run: Run, folder: Path) -> list[Path]:
@@ -112,27 +121,74 @@ def write(run: Run, folder: Path) -> list[Path]:
     return [folder / name for name in made]
 
 
-_FIDELITY = ("fidelity_low", "fidelity", "fidelity_high")
-_REUSE = ("reported_hit_rate", "expected_hit_rate", "ideal_hit_rate")
-
-
-def _bars(table: pd.DataFrame, columns: Sequence[str]) -> Html:
-    rows = [tag("tr", tag("th", "variant"), *[tag("th", column, colspan=2) for column in columns])]
-    for row in table.to_dict("records"):
-        cells = [tag("td", str(row["variant"]))]
-        for column in columns:
-            known = not pd.isna(row[column])
-            share = min(1.0, max(0.0, float(row[column]))) if known else 0.0
-            bar = stacked([("good", share)], f"{column} {_cell(row[column])}", of=1.0) if known else Html("")
-            cells += [tag("td", bar), tag("td", _cell(row[column]))]
+def html_table(table: pd.DataFrame, heads: Mapping[str, str] | None = None) -> Html:
+    """A table, every cell escaped. `heads` are words for the names of columns."""
+    names = [str(column) for column in table.columns]
+    head = [tag("th", (heads or {}).get(name, name), scope="col", class_=_kind(table[name])) for name in names]
+    rows = []
+    for row in table.itertuples(index=False):
+        cells = [
+            tag("td", said(value, name), class_=_kind(table[name])) for name, value in zip(names, row, strict=True)
+        ]
         rows.append(tag("tr", *cells))
-    return tag("table", *rows)
+    return scrolled(tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows)), "figures")
 
 
-def html_table(table: pd.DataFrame) -> Html:
-    """A table, every cell escaped."""
-    head = tag("tr", *[tag("th", str(column)) for column in table.columns])
-    return tag("table", head, *[tag("tr", *[tag("td", cell) for cell in row]) for row in _cells(table)])
+def said(value: Any, column: str) -> str:
+    """A value with the unit that its column's name tells."""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if value is None or pd.isna(value) or isinstance(value, str):
+        return _cell(value)
+    if isinstance(value, int | np.integer):
+        return whole(int(value))
+    if column.endswith("_usd"):
+        return dollars(float(value))
+    if column.endswith("_s") and not column.endswith("_per_s"):
+        return seconds(float(value))
+    if column.endswith(("saved_ratio", "hit_rate", "coverage_rate", "hit_rate_baseline")):
+        return percent(float(value), 1.0)
+    return _cell(value)
+
+
+def _kind(column: pd.Series[Any]) -> str | None:
+    numbers = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return "n" if numbers else None
+
+
+def _broke(run: Run) -> Html:
+    """What broke prefixes, and how much of it."""
+    table = run.breaks()
+    if not len(table):
+        return tag("p", "No prompt failed to continue its lane's last one.", class_="quiet")
+    lost = table.pivot_table(index="cause", columns="variant", values="tokens_lost", aggfunc="sum", sort=False)
+    told = lost[[name for name in run.variants if name in lost]].sort_values(lost.columns[0], ascending=False)
+    return joined(tag("h3", "What broke prefixes: tokens lost"), html_table(told.astype("Int64").reset_index()))
+
+
+def _cost(run: Run) -> list[Html]:
+    """The bill, kept apart from tokens left out and tokens not computed; and the break-even of every filter."""
+    summary = run.summary()
+    columns = ["variant", "cost_usd", "saved_ratio", "uncached_saved_ratio", "billed_saved_ratio"]
+    told = [
+        tag("p", f"List prices of {run.prices.date}. Backends that bill nothing by token have no cost.", class_="quiet")
+    ]
+    told.append(html_table(summary[columns], _SAVINGS))
+    if len(run.variants) > 1:
+        table = run.break_even(*_asked_models(run))
+        said_so = (
+            "Prompts of these sizes and reuse, billed by a provider: a filter pays where its reuse stays above the "
+            "break-even. Fewer tokens cost more where they are not found in the provider's cache."
+        )
+        told += [tag("h3", "Break-even"), tag("p", said_so), html_table(table, _BREAK_EVEN)]
+    return told
+
+
+def _asked_models(run: Run) -> list[str]:
+    """Those that were asked and have a price; else one of each kind."""
+    asked = [variant["backend"].partition("=")[2] for variant in run.head["variants"]]
+    known = list(dict.fromkeys(model for model in asked if model and run.prices.of(model)))
+    return known or [model for model in EXAMPLES if run.prices.of(model)]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -11,34 +11,50 @@ import orjson
 import pandas as pd
 
 from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.lab import breakdown
 from anyclaude_lab.lab.answers import Answer, Call
 from anyclaude_lab.lab.break_table import PrefixBreaks
 from anyclaude_lab.lab.cells import add_cells, read_results, write_head
 from anyclaude_lab.lab.frames import depth_bucket, frame
+from anyclaude_lab.lab.metrics.cost import cost_usd
 from anyclaude_lab.lab.metrics.fidelity import judge
 from anyclaude_lab.lab.metrics.reuse import cache_efficiency
 from anyclaude_lab.lab.metrics.savings import saving
 from anyclaude_lab.lab.metrics.statistics import MARGIN, bootstrap_mean, bootstrap_ratio, non_inferior, pass_hat_k
+from anyclaude_lab.lab.prices import Prices, prices
 from anyclaude_lab.views.figures import plural
 from anyclaude_lab.views.html import tag
-from anyclaude_lab.views.notebook import card, note, scrolled
+from anyclaude_lab.views.notebook import card, note
 from anyclaude_lab.wire.events import JsonObject
 
+PRICED = ("openrouter", "claude")  # backends that bill by token, by the model behind the `=`
 TURN = ["session", "lane", "turn", "repeat"]  # what pairs the turns of two variants
 # What a turn that failed before its answer does not have.
+SECTIONS = [f"tokens_{section}" for section in breakdown.SECTIONS]
 COLUMNS = (
     *TURN, "error", "rendered_tokens", "ideal_tokens", "expected_tokens", "prompt_tokens", "prompt_tokens_cached",
-    "output_tokens", "ttft_s", "e2e_s", "reference_calls", "candidate_calls", "matched_calls", "named_calls",
-    "invalid_calls", "triggered", "arg_value_score", "failed_rung", "failure", "fidelity", "exact", "tokenizer",
-    "schedule_lag_s",
+    "output_tokens", "ttft_s", "ttft_visible_s", "tt_tool_s", "e2e_s", *SECTIONS, "reference_calls", "candidate_calls",
+    "matched_calls", "named_calls", "invalid_calls", "triggered", "arg_value_score", "failed_rung", "failure",
+    "fidelity", "exact", "tokenizer", "schedule_lag_s",
 )  # fmt: skip
 
 
 class Run:
     """The cells of a replay. The first variant is the baseline unless another is named."""
 
-    def __init__(self, head: JsonObject, cells: Sequence[JsonObject], complaints: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        head: JsonObject,
+        cells: Sequence[JsonObject],
+        complaints: Sequence[str] = (),
+        price_table: Prices | None = None,
+    ) -> None:
         self.head, self.cells, self.complaints = head, list(cells), list(complaints)
+        self.prices = price_table or prices()
+
+    def priced(self, path: str | Path) -> Run:
+        """The same run by the prices of a file, see `lab.prices`. Raises SettingsError."""
+        return Run(self.head, self.cells, self.complaints, prices(path))
 
     @property
     def variants(self) -> list[str]:
@@ -57,13 +73,16 @@ class Run:
         from anyclaude_lab.lab.report import html_table, notes, short
 
         figures = tag("div", html_table(short(self)), class_="figures")
-        return card(self._said(), scrolled(figures, "Summary"), *map(note, notes(self)))
+        return card(self._said(), figures, *map(note, notes(self)))
 
     @cached_property
     def turns(self) -> pd.DataFrame:
         """A row for each variant, repeat and turn."""
-        rows = [{k: v for k, v in cell.items() if k not in ("answer", "break")} | _derived(cell) for cell in self.cells]
-        table = frame(rows, COLUMNS, seed=self.head.get("seed"), cache_policy=self.head.get("cache_policy"))
+        rows = [
+            {k: v for k, v in cell.items() if k not in ("answer", "break")} | self._derived(cell) for cell in self.cells
+        ]
+        about = {name: self.head.get(name) for name in ("seed", "cache_policy")}
+        table = frame(rows, COLUMNS, price_date=self.prices.date, **about)
         table["variant"] = pd.Categorical(table["variant"], categories=self.variants, ordered=True)
         return table
 
@@ -82,7 +101,8 @@ class Run:
     def summary(self, baseline: str | None = None) -> pd.DataFrame:
         """A row for each variant. Intervals are 95%, by session; `insufficient` says that they decide nothing."""
         against = self._baseline(baseline)
-        return frame([self._summary_row(name, against) for name in self.variants], baseline=against, margin=MARGIN)
+        rows = [self._summary_row(name, against) for name in self.variants]
+        return frame(rows, baseline=against, margin=MARGIN, price_date=self.prices.date)
 
     def compare(self, baseline: str | Run | None = None) -> pd.DataFrame:
         """Paired by turn: what every other variant saves, how much faster it is, and how its fidelity differs.
@@ -94,7 +114,10 @@ class Run:
         base = other.turns[other.turns["variant"] == against]
         said = {_turn_of(cell): cell for cell in other.cells if cell["variant"] == against}
         mine_said = {(cell["variant"], *_turn_of(cell)): cell for cell in self.cells}
-        columns = ["rendered_tokens", "prompt_tokens_uncached", "ttft_s", "e2e_s", "fidelity", "failure"]
+        columns = [
+            "rendered_tokens", "prompt_tokens_uncached", "prompt_tokens_cached", "expected_tokens", *SECTIONS,
+            "cost_usd", "ttft_s", "e2e_s", "fidelity", "failure",
+        ]  # fmt: skip
         tables = []
         for name in self.variants:
             if other is self and name == against:
@@ -162,16 +185,23 @@ class Run:
 
     def by_depth(self, baseline: str | None = None) -> pd.DataFrame:
         """Savings by how deep a turn stands in its conversation."""
-        table = self.compare(baseline)
-        rows = []
-        for (name, depth), part in table.groupby(["variant", "depth"], observed=True):
-            before, after = _list(part["rendered_tokens_baseline"]), _list(part["rendered_tokens"])
-            found = saving(before, after, list(part["session"]))
-            ratio = found.saved_ratio
-            told = {"saved_tokens": found.saved_tokens, "saved_ratio": ratio.estimate}
-            told |= {"saved_low": ratio.low, "saved_high": ratio.high}
-            rows.append({"variant": name, "depth": depth, "n": len(part)} | told)
-        return frame(rows, ("variant", "depth", "n", "saved_tokens", "saved_ratio", "saved_low", "saved_high"))
+        return breakdown.by_depth(self.compare(baseline))
+
+    def by_section(self, baseline: str | None = None) -> pd.DataFrame:
+        """Savings by section of the prompt: system, tools, messages, and what the template adds."""
+        return breakdown.by_section(self.compare(baseline))
+
+    def ladder(self) -> pd.DataFrame:
+        """How many turns get how far up the seven rungs of fidelity."""
+        return breakdown.ladder(self.turns, self.variants)
+
+    def goodput(self, **slo: float) -> pd.DataFrame:
+        """The share of turns within limits, such as `run.goodput(ttft_s=2, e2e_s=30)`. Raises SettingsError."""
+        return breakdown.goodput(self.turns, self.variants, slo)
+
+    def break_even(self, *models: str, baseline: str | None = None) -> pd.DataFrame:
+        """Whether shorter prompts cost less where reuse is cheap, by model (default: all). Raises SettingsError."""
+        return breakdown.break_even(self.compare(baseline), self.prices, models or tuple(self.prices.models))
 
     def save(self, path: str | Path) -> None:
         """Write a results folder, which `load_run` reads. Raises SettingsError where results are there already."""
@@ -181,6 +211,22 @@ class Run:
         write_head(folder, self.head)
         (folder / "cells.jsonl").touch()
         add_cells(folder, self.cells)
+
+    def _derived(self, cell: JsonObject) -> dict[str, Any]:
+        """What follows from the facts of a cell."""
+        prompt, cached, output = (cell.get(k) for k in ("prompt_tokens", "prompt_tokens_cached", "output_tokens"))
+        first_s, end_s = cell.get("ttft_s"), cell.get("e2e_s")
+        itl_s = None
+        if first_s is not None and end_s is not None and output is not None and output > 1:
+            itl_s = (end_s - first_s) / (output - 1)
+        model = cell["backend"].partition("=")[2] if cell["backend_kind"] in PRICED else None
+        price = self.prices.of(model, prompt or 0) if model else None
+        return {
+            "depth": depth_bucket(cell["turn"]),
+            "prompt_tokens_uncached": None if prompt is None or cached is None else prompt - cached,
+            "itl_mean_s": itl_s,
+            "cost_usd": cost_usd(price, prompt, cached, output),
+        }
 
     def _baseline(self, name: str | None) -> str:
         if name is not None and name not in self.variants:
@@ -205,7 +251,9 @@ class Run:
             "cache_efficiency_ratio": _efficiency(good),
             "reported_coverage_rate": float(good["prompt_tokens_cached"].notna().mean()) if len(good) else None,
             "ttft_median_s": _median(good["ttft_s"]),
+            "itl_median_s": _median(good["itl_mean_s"]),
             "e2e_median_s": _median(good["e2e_s"]),
+            "cost_usd": float(good["cost_usd"].sum()) if len(good) and good["cost_usd"].notna().all() else None,
             "trigger_f1": _trigger_f1(good),
             "name_acc": _ratio(good["named_calls"].sum(), good["matched_calls"].sum()),
             "schema_valid_rate": _ratio(calls - good["invalid_calls"].sum(), calls),
@@ -220,12 +268,16 @@ class Run:
     def _against(self, name: str, baseline: str, good: pd.DataFrame) -> dict[str, Any]:
         if name == baseline:
             enough = bootstrap_mean(_list(good["fidelity"]), list(good["session"]))
-            told = {"saved_ratio": None, "ttft_ratio": None, "agreement": None}
+            told = dict.fromkeys(
+                ("saved_ratio", "uncached_saved_ratio", "billed_saved_ratio", "ttft_ratio", "agreement")
+            )
             return told | {"verdict": "baseline", "insufficient": enough.insufficient}
         table = self.compare(baseline)
         pairs = table[table["variant"] == name]
         clusters = list(pairs["session"])
         saved = saving(_list(pairs["rendered_tokens_baseline"]), _list(pairs["rendered_tokens"]), clusters).saved_ratio
+        work = saving(_list(pairs["prompt_tokens_uncached_baseline"]), _list(pairs["prompt_tokens_uncached"]), clusters)
+        bill, bill_low, bill_high = breakdown.billed(pairs)
         known = pairs.dropna(subset=["ttft_s", "ttft_s_baseline"])
         speed = bootstrap_ratio(_list(known["ttft_s"]), _list(known["ttft_s_baseline"]), list(known["session"]))
         differences = _list(pairs["fidelity_difference"])
@@ -234,6 +286,12 @@ class Run:
             "saved_ratio": saved.estimate,
             "saved_low": saved.low,
             "saved_high": saved.high,
+            "uncached_saved_ratio": work.saved_ratio.estimate,
+            "uncached_saved_low": work.saved_ratio.low,
+            "uncached_saved_high": work.saved_ratio.high,
+            "billed_saved_ratio": bill,
+            "billed_saved_low": bill_low,
+            "billed_saved_high": bill_high,
             "ttft_ratio": speed.estimate,
             "ttft_low": speed.low,
             "ttft_high": speed.high,
@@ -264,12 +322,6 @@ def _answer(cell: JsonObject) -> Answer:
     calls = [block for block in cell["answer"] if block["type"] == "tool_use"]
     text = "".join(block["text"] for block in cell["answer"] if block["type"] == "text")
     return Answer(text=text, calls=[Call(c["id"], c["name"], "", c["input"]) for c in calls])
-
-
-def _derived(cell: JsonObject) -> dict[str, Any]:
-    prompt, cached = cell.get("prompt_tokens"), cell.get("prompt_tokens_cached")
-    uncached = None if prompt is None or cached is None else prompt - cached
-    return {"depth": depth_bucket(cell["turn"]), "prompt_tokens_uncached": uncached}
 
 
 def _beats(other: Mapping[Any, Any], row: Mapping[Any, Any]) -> bool:

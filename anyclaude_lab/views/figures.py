@@ -32,8 +32,8 @@ def percent(part: float | None, of: float | None) -> str:
     if part is None or not of:
         return UNKNOWN
     share = part / of
-    if 0 < share < 0.005:
-        return "< 1 %"
+    if 0 < abs(share) < 0.005:
+        return "< 1 %" if share > 0 else "> -1 %"
     return "99 %" if 0.99 < share < 1 else f"{share:.0%}".replace("%", " %")
 
 

@@ -13,7 +13,7 @@ class Html(str):
 
 
 Child = str | int | None | Iterable["str | int | None"]
-VOID = {"br", "line", "rect"}  # never closed by a tag of their own
+VOID = {"br", "line", "meta", "rect"}  # never closed by a tag of their own
 
 
 def tag(name: str, /, *children: Child, **attributes: str | int | float | bool | None) -> Html:

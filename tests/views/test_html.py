@@ -77,6 +77,7 @@ def test_columns_stand_within_their_picture_and_the_latest_at_its_right(shares: 
         (percent(1, 1), "100 %"),
         (percent(999, 1000), "99 %"),  # not all of it
         (percent(1, 1000), "< 1 %"),
+        (percent(-1, 1000), "> -1 %"),
         (percent(0, 1000), "0 %"),
         (percent(1, 0), UNKNOWN),
         (percent(None, 5), UNKNOWN),

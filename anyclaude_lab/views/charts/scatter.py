@@ -12,6 +12,7 @@ from anyclaude_lab.views.html import Html, joined, tag
 
 HEIGHT = 240
 GUTTER = 12  # percent at the left, for the numbers of the upright axis
+NEAR, NEAR_PX = 2.0, 6.0  # percent and pixels: points that are nearer than that lie on each other
 BELOW = 22  # pixels under the picture, for those of the other
 
 
@@ -38,7 +39,7 @@ def front(points: Sequence[Point], *, less_is_better: bool = False) -> list[bool
 def scatter(title: str, points: Sequence[Point], x: Axis, y: Axis, *, less_is_better: bool = False) -> Html:
     """Numbered points with the Pareto front as a line, and a table that says what each is."""
     on_front = front(points, less_is_better=less_is_better)
-    marks = [_mark(n, p, best, x, y) for n, (p, best) in enumerate(zip(points, on_front, strict=True), 1)]
+    marks = [*(_mark(p, best, x, y) for p, best in zip(points, on_front, strict=True)), _numbers(points, x, y)]
     best = [p for p, kept in zip(points, on_front, strict=True) if kept]
     inside = _right(_frame(x, y), _line(best, x, y, less_is_better), *marks, y=0, height=HEIGHT)
     below = _right(tick_labels(x, 14), y=HEIGHT, height=BELOW)
@@ -101,7 +102,7 @@ def _segment(start: tuple[float, float], end: tuple[float, float], x: Axis, y: A
     )
 
 
-def _mark(number: int, point: Point, best: bool, x: Axis, y: Axis) -> Html | None:
+def _mark(point: Point, best: bool, x: Axis, y: Axis) -> Html | None:
     if point.x is None or point.y is None:
         return None
     at, down = place(x.at(point.x)), _down(y, point.y)
@@ -109,9 +110,26 @@ def _mark(number: int, point: Point, best: bool, x: Axis, y: Axis) -> Html | Non
     if point.y_low is not None and point.y_high is not None:
         ends = {"y1": short(_down(y, point.y_low)), "y2": short(_down(y, point.y_high))}
         interval = tag("line", x1=at, x2=at, class_="interval", **ends)
-    circle = tag("circle", tag("title", point.name), cx=at, cy=short(down), r=9, class_="point")
-    label = tag("text", str(number), x=at, y=short(down + 4), text_anchor="middle", class_="number")
-    return tag("g", interval, circle, label, class_=_kind(point, best))
+    circle = tag("circle", tag("title", point.name), cx=at, cy=short(down), r=5, class_="point")
+    return tag("g", interval, circle, class_=_kind(point, best))
+
+
+def _numbers(points: Sequence[Point], x: Axis, y: Axis) -> Html:
+    """The numbers beside the points; those of points that lie on each other are written together."""
+    together: dict[tuple[int, int], list[int]] = {}
+    for number, point in enumerate(points, 1):
+        if point.x is not None and point.y is not None:
+            spot = (round(x.at(point.x) / NEAR), round(_down(y, point.y) / NEAR_PX))
+            together.setdefault(spot, []).append(number)
+    texts = []
+    for numbers in together.values():
+        point = points[numbers[0] - 1]
+        assert point.x is not None and point.y is not None
+        at, down = x.at(point.x), _down(y, point.y)
+        end, aside = ("end", -9) if at > 75 else ("start", 9)
+        said = ", ".join(map(str, numbers))
+        texts.append(tag("text", said, x=place(at), y=short(down + 18), dx=aside, text_anchor=end, class_="number"))
+    return joined(texts)
 
 
 def _legend(points: Sequence[Point], on_front: Sequence[bool], x: Axis, y: Axis) -> Html:
