@@ -41,8 +41,7 @@ class Subject:
 
     def cpu_s(self) -> float:
         """CPU seconds of user and system so far, of the whole tree."""
-        times = [process.cpu_times() for process in self.processes]
-        return sum(time.user + time.system for time in times)
+        return sum(map(_cpu_s, self.processes))
 
     def rss_mib(self) -> float:
         """Resident memory of the whole tree in MiB."""
@@ -139,6 +138,14 @@ def install(folder: Path) -> None:
     uv = str(Path(sys.executable).with_name("uv"))
     subprocess.run([uv, "venv", "--allow-existing", str(folder / "litellm")], check=True)
     subprocess.run([uv, "pip", "install", "--python", str(folder / "litellm" / "bin" / "python"), LITELLM], check=True)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    """By the process's own CPU clock on Linux, in nanoseconds; the usual counters tick a hundred times a second."""
+    if sys.platform == "linux":
+        return time.clock_gettime(~process.pid << 3 | 2)
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def free_port() -> int:
