@@ -10,9 +10,11 @@ import asyncio
 import io
 import ipaddress
 import os
+import socket
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -22,6 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from anyclaude_lab.backends.base import PROMPT_TOKEN_S, RawHeaders
+from anyclaude_lab.backends.connection import HEADER_LIMIT_BYTES, NoHttp, connected, request_head
 from anyclaude_lab.backends.tls import tls_context
 from anyclaude_lab.errors import (
     AnyclaudeError,
@@ -37,7 +40,6 @@ from anyclaude_lab.wire.events import JsonObject
 REFUSED_RETRY_S = 5  # ten retries of the client give a person close to a minute to start the server
 ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
 NOT_OURS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")  # what aiohttp would add by itself
-HEADER_LIMIT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +84,37 @@ class Answer:
         return value if isinstance(value, dict) else {}
 
 
+class Source(Protocol):
+    """The body of an answer as it arrives."""
+
+    async def read(self, patience_s: float) -> bytes:
+        """What has arrived; b"" at the end. Raises TimeoutError after so long a silence; whatever else means a cut."""
+        ...
+
+    def abort(self) -> None:
+        """Hang up now, without a goodbye."""
+        ...
+
+
 class Incoming:
     """An answer whose head is known and whose body is still arriving. Iterating reads on demand, a piece per read.
 
     Raises StreamCut where the connection breaks before the end of the body, BackendTimeout after too long a silence.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, leg: HttpLeg, first_byte_s: float) -> None:
-        self.status = response.status
-        self.headers: RawHeaders = [(_text(name), _text(value)) for name, value in response.raw_headers]
-        self._response = response
-        self._leg = leg
+    def __init__(
+        self, status: int, raw_headers: Sequence[tuple[bytes, bytes]], source: Source, leg: HttpLeg, first_byte_s: float
+    ) -> None:
+        self.status = status
+        self.headers: RawHeaders = [(_text(name), _text(value)) for name, value in raw_headers]
+        self._source, self._leg = source, leg
         self._patience_s = first_byte_s
-        self._broken: AnyclaudeError | None = None
+        self._later_s = leg.budgets.next_byte_s()
 
     def header(self, name: str) -> str:
         """The first header of that name, in any case; "" where it is missing."""
-        return self._response.headers.get(name, "")
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), "")
 
     @property
     def content_type(self) -> str:
@@ -109,22 +125,17 @@ class Incoming:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._broken is not None:
-            raise self._broken
         try:
             # Only what the backend takes counts, not what the client takes to read.
-            async with asyncio.timeout(self._patience_s):
-                data = await self._response.content.readany()
+            data = await self._source.read(self._patience_s)
         except TimeoutError:
             raise BackendTimeout(self._leg.silence_sentence("in the middle of its answer", self._patience_s)) from None
-        except (aiohttp.ClientError, OSError) as error:
-            self._broken = StreamCut(f"{self._leg.url} closed the connection in the middle of its answer ({error})")
-            # quirk(aiohttp): a broken connection hides what arrived before it broke and was not read yet
-            if not (data := self._response.content._read_nowait(-1)):
-                raise self._broken from None
+        except (aiohttp.ClientError, OSError, NoHttp) as error:
+            url = self._leg.url
+            raise StreamCut(f"{url} closed the connection in the middle of its answer ({error})") from None
         if not data:
             raise StopAsyncIteration
-        self._patience_s = self._leg.budgets.next_byte_s()
+        self._patience_s = self._later_s
         return data
 
     async def read(self, limit_bytes: int = ANSWER_LIMIT_BYTES) -> bytes:
@@ -138,10 +149,39 @@ class Incoming:
 
     async def close(self) -> None:
         """Hang up now, without a goodbye: a backend that still generates sees its next write fail."""
+        self._source.abort()
+
+
+class _Pooled:
+    """The body of an answer on a connection of aiohttp's."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._broken: Exception | None = None
+
+    async def read(self, patience_s: float) -> bytes:
+        if self._broken is not None:
+            raise self._broken
+        try:
+            async with asyncio.timeout(patience_s):
+                return await self._response.content.readany()
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            self._broken = error
+            # quirk(aiohttp): a broken connection hides what arrived before it broke and was not read yet
+            if data := self._response.content._read_nowait(-1):
+                return data
+            raise
+
+    def abort(self) -> None:
         connection = self._response.connection
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
         self._response.close()
+
+
+_Head = tuple[int, Sequence[tuple[bytes, bytes]], Source]  # status, headers, and the body to come
 
 
 class HttpLeg:
@@ -159,6 +199,9 @@ class HttpLeg:
         self.hint = hint
         self._authorization = _basic(parts)
         self._local = is_loopback(parts.hostname or "")
+        self._direct = self._local and parts.scheme == "http"
+        self._host, self._base_path = host, parts.path.rstrip("/")
+        self._address = (parts.hostname or "", parts.port or 80)
         proxied = not self._local and not proxy_bypass(host)
         self._proxy = _with_scheme(getproxies().get(parts.scheme)) if proxied else None
         self._lazy_session: aiohttp.ClientSession | None = None
@@ -180,24 +223,16 @@ class HttpLeg:
         began, first_byte_s = asyncio.get_running_loop().time(), self.budgets.first_byte_s(prompt_tokens)
         if not path_qs.startswith("/"):  # or it would lengthen the name of the host
             raise InvalidRequest(f"{path_qs[:100]!r} is no path; one begins with a slash.")
-        sent = CIMultiDict(headers)
-        if self._authorization and "Authorization" not in sent:
-            sent["Authorization"] = self._authorization
+        if self._authorization and not any(name.lower() == "authorization" for name, _ in headers):
+            headers = [*headers, ("Authorization", self._authorization)]
+        ask = self._ask_directly if self._direct else self._ask_pooled
         try:
             async with asyncio.timeout(first_byte_s):
-                response = await self._session().request(
-                    method,
-                    URL(self.url + path_qs, encoded=True),
-                    headers=sent,
-                    data=io.BytesIO(body) if body else None,  # a stream of known size: sent in pieces, with its length
-                    skip_auto_headers=NOT_OURS,
-                    allow_redirects=False,
-                    proxy=self._proxy,
-                )
-        except (aiohttp.ClientError, OSError) as error:
+                status, raw_headers, source = await ask(method, path_qs, headers, body, first_byte_s)
+        except (aiohttp.ClientError, OSError, NoHttp) as error:
             raise self._failure(error, first_byte_s) from None
         left_s = first_byte_s - (asyncio.get_running_loop().time() - began)
-        return Incoming(response, self, max(left_s, self.budgets.next_byte_s()))
+        return Incoming(status, raw_headers, source, self, max(left_s, self.budgets.next_byte_s()))
 
     async def ask(
         self, method: str, path: str, *, headers: RawHeaders = (), body: bytes = b"", timeout_s: float = 3.0
@@ -231,12 +266,44 @@ class HttpLeg:
     def silence_sentence(self, when: str, waited_s: float) -> str:
         return f"{self.url} sent nothing for {waited_s:.3g} s {when}"
 
+    async def _ask_directly(
+        self, method: str, path_qs: str, headers: RawHeaders, body: bytes, patience_s: float
+    ) -> _Head:
+        """On a connection of its own: on this machine it costs nothing, and a stale one would cost an error."""
+        head = request_head(method, self._base_path + path_qs, self._host, headers, len(body))
+        try:
+            async with asyncio.timeout(self.budgets.connect_s):
+                connection = await connected(method, *self._address)
+        except TimeoutError:
+            raise self._unconnected() from None
+        except OSError as error:
+            raise self._refused(error) from None
+        try:
+            connection.send(head, body)
+            answer = await connection.answered(patience_s)
+        except BaseException:
+            connection.abort()
+            raise
+        return answer.code, answer.raw_headers, connection
+
+    async def _ask_pooled(
+        self, method: str, path_qs: str, headers: RawHeaders, body: bytes, patience_s: float
+    ) -> _Head:
+        response = await self._session().request(
+            method,
+            URL(self.url + path_qs, encoded=True),
+            headers=CIMultiDict(headers),
+            data=io.BytesIO(body) if body else None,  # a stream of known size: sent in pieces, with its length
+            skip_auto_headers=NOT_OURS,
+            allow_redirects=False,
+            proxy=self._proxy,
+        )
+        return response.status, response.raw_headers, _Pooled(response)
+
     def _session(self) -> aiohttp.ClientSession:
         if self._lazy_session is None:
-            # On this machine a connection costs nothing and a stale one costs an error, so none is kept.
-            connector = aiohttp.TCPConnector(
-                limit=0, force_close=self._local, ssl=tls_context() if self.url.startswith("https") else True
-            )
+            tls = tls_context() if self.url.startswith("https") else True
+            connector = aiohttp.TCPConnector(limit=0, force_close=self._local, ssl=tls)
             self._lazy_session = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None, connect=self.budgets.connect_s),
@@ -254,7 +321,7 @@ class HttpLeg:
             why = f"it answered {error.status}" if isinstance(error, aiohttp.ClientHttpProxyError) else "no connection"
             return self._unavailable(f"the proxy {proxy} does not let us through: {why}")
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return self._unavailable(f"no connection within {self.budgets.connect_s:g} s")
+            return self._unconnected()
         if isinstance(error, TimeoutError):
             return BackendTimeout(self.silence_sentence("after the request", first_byte_s))
         if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -263,12 +330,19 @@ class HttpLeg:
             trust = "behind a proxy that reads along, name its certificates in caBundle or SSL_CERT_FILE"
             return self._unavailable(f"no trusted TLS connection: {error}; {trust}")
         if isinstance(error, aiohttp.ClientConnectorError):
-            # asyncio's own words name a function and a tuple; the number of the error has plain ones
-            reason = os.strerror(error.os_error.errno) if error.os_error.errno else "connection failed"
-            return self._unavailable(reason.lower())
+            return self._refused(error.os_error)
         if isinstance(error, aiohttp.ClientConnectionError | OSError):
             return BackendUnavailable(f"{self.url} closed the connection without an answer", retry_after_s=1)
         return BackendFailed(f"{self.url} does not speak HTTP as expected: {error}")
+
+    def _unconnected(self) -> BackendUnavailable:
+        return self._unavailable(f"no connection within {self.budgets.connect_s:g} s")
+
+    def _refused(self, error: OSError) -> BackendUnavailable:
+        if isinstance(error, socket.gaierror):
+            return self._unavailable("the name of the host is unknown")
+        # asyncio's own words name a function and a tuple; the number of the error has plain ones
+        return self._unavailable(os.strerror(error.errno).lower() if error.errno else "connection failed")
 
     def _unavailable(self, why: str) -> BackendUnavailable:
         sentence = f"Nothing answers at {self.url} ({why})" + (f"; {self.hint}" if self.hint else "")

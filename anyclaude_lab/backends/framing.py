@@ -1,0 +1,111 @@
+"""Where an HTTP/1.1 body ends, and what of the bytes read is body. Source: RFC 9112, sections 6 and 7.
+
+A reader takes the bytes as they come, however they were cut, and puts the pieces of body in them into a list.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+SIZE = re.compile(rb"[0-9a-fA-F]{1,15}[ \t]*(?:;[^\r\n]*)?")
+PLAIN_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}")
+LONGEST_LINE_BYTES = 64 * 1024
+
+
+class Unframed(ValueError):
+    """The bytes do not keep to the framing that their head announced."""
+
+
+class Body(Protocol):
+    """A body being read. `ended` once it is whole."""
+
+    ended: bool
+
+    def feed(self, data: bytes, pieces: list[bytes]) -> None:
+        """Add what is body in the next bytes. Raises `Unframed`, after what stood before the fault was added."""
+        ...
+
+
+class Sized:
+    """A body of known length, 0 included."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left = size_bytes
+        self.ended = not size_bytes
+
+    def feed(self, data: bytes, pieces: list[bytes]) -> None:
+        piece = data if len(data) <= self._left else data[: self._left]
+        self._left -= len(piece)
+        self.ended = not self._left
+        if piece:
+            pieces.append(piece)
+
+
+class UntilClosed:
+    """A body that ends with the connection."""
+
+    ended = False
+
+    def feed(self, data: bytes, pieces: list[bytes]) -> None:
+        pieces.append(data)
+
+
+class Chunked:
+    """A body in chunks, each behind a line with its size; trailers are read and dropped."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._rest = b""  # of a line that is not whole
+        self._left = 0  # bytes of the chunk that are still to come
+        self._behind_chunk = False  # its line end comes next
+        self._trailers = False
+
+    def feed(self, data: bytes, pieces: list[bytes]) -> None:
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        at, size = 0, len(data)
+        while at < size and not self.ended:
+            if self._left:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                self._behind_chunk = not self._left
+                continue
+            end = data.find(b"\r\n", at)
+            if (stop := self._whole_chunk(data, at, end)) > 0:  # nearly always
+                pieces.append(data[end + 2 : stop])
+                at = stop + 2
+                continue
+            if end < 0:
+                self._keep(data[at:])
+                break
+            self._line(data[at:end])
+            at = end + 2
+
+    def _whole_chunk(self, data: bytes, at: int, end: int) -> int:
+        """Where the chunk stops that begins at `at` and whose first line ends at `end`; 0 where it is not all there."""
+        line = data[at:end]
+        if end < 0 or self._behind_chunk or self._trailers or not PLAIN_SIZE.fullmatch(line):
+            return 0
+        stop = end + 2 + int(line, 16)
+        return stop if stop > end + 2 and data.startswith(b"\r\n", stop) else 0
+
+    def _line(self, line: bytes) -> None:
+        if self._behind_chunk:
+            if line:
+                raise Unframed(f"a chunk is longer than it says: {line[:40]!r} follows it")
+            self._behind_chunk = False
+        elif self._trailers:
+            self.ended = not line
+        elif SIZE.fullmatch(line):
+            self._left = int(line.partition(b";")[0], 16)
+            self._trailers = not self._left
+        else:
+            raise Unframed(f"{line[:40]!r} is no size of a chunk")
+
+    def _keep(self, rest: bytes) -> None:
+        if len(rest) > (1 if self._behind_chunk else LONGEST_LINE_BYTES):
+            raise Unframed(f"{rest[:40]!r} stands where a line of the chunked encoding should end")
+        self._rest = rest
