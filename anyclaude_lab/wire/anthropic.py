@@ -24,6 +24,7 @@ from anyclaude_lab.errors import (
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, JsonObject, Usage
 from anyclaude_lab.wire.json_text import loads
+from anyclaude_lab.wire.repeated import RepeatedFrame
 from anyclaude_lab.wire.sse import SseItem, SseParser
 
 NO_EVENT = ""  # the type of bytes that are relayed but mean nothing
@@ -57,18 +58,39 @@ class AnthropicDecoder:
         self.progress: tuple[int, int] | None = None
         self._parser: SseParser | None = SseParser()
         self._counts: JsonObject = {}
+        self._repeated = RepeatedFrame("text")
+        self._last: JsonObject = {}  # the data of the text delta that `_repeated` has learned
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes."""
-        if self._parser is not None:
-            try:
-                return [self._event(item) for item in self._parser.feed(data)]
-            except BackendFailed as error:
-                self.failure = error
-                rest = b"".join(item.raw for item in self._parser.close())
-                self._parser = None
-                return [_no_event(rest + data)]
-        return [_no_event(data)] if data else []
+        events: list[Event] = []
+        at, size = 0, len(data)
+        while at < size:
+            if self._parser is None:
+                return [*events, _no_event(data[at:])]
+            if self._parser.between_frames and (known := self._repeated.read(data, at)) is not None:
+                text, end = known
+                events.append(Event(*self._like_the_last(text), data[at:end]))
+                at = end
+                continue
+            end = data.find(b"\n\n", at) + 2
+            frame = data[at : end if end > 1 else size]
+            at += len(frame)
+            events += self._parsed(self._parser, frame)
+        return events
+
+    def _parsed(self, parser: SseParser, data: bytes) -> list[Event]:
+        try:
+            return [self._event(item) for item in parser.feed(data)]
+        except BackendFailed as error:
+            self.failure = error
+            rest = b"".join(item.raw for item in parser.close())
+            self._parser = None
+            return [_no_event(rest + data)]
+
+    def _like_the_last(self, text: str) -> tuple[str, JsonObject]:
+        """Type and data of an event that differs from the text delta before it in the text alone."""
+        return "content_block_delta", {**self._last, "delta": {**self._last["delta"], "text": text}}
 
     def close(self) -> list[Event]:
         """The unfinished rest, if any; the ending is final."""
@@ -89,7 +111,10 @@ class AnthropicDecoder:
         kind = item.event or (data.get("type") if isinstance(data, dict) else None)
         if not isinstance(data, dict) or not isinstance(kind, str):
             return _no_event(item.raw)
-        if self.ending is Ending.OPEN:
+        if kind == "content_block_delta" and isinstance(delta := data.get("delta"), dict):
+            if isinstance(text := delta.get("text"), str) and self._repeated.learn(item.raw, text):
+                self._last = data
+        elif self.ending is Ending.OPEN:
             self._read(kind, data)
         return Event(kind, data, item.raw)
 

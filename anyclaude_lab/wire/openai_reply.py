@@ -159,8 +159,12 @@ class ReplyAssembler:
             self._advance()
 
     def _answer(self, text: str) -> None:
-        if self._parser is None:
-            self._put(False, self._filter.feed(text))
+        if self._parser is None or self._parser.passes(text):
+            text = self._filter.feed(text)
+            if self._waiting:
+                self._put(False, text)
+            else:
+                self.blocks.text(text)
         else:
             self._pieces(self._parser.feed(text))
 

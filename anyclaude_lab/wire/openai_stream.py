@@ -25,6 +25,7 @@ from anyclaude_lab.wire.openai_errors import error_in
 from anyclaude_lab.wire.openai_reply import ReplyAssembler, ReplyContext, Reshape
 from anyclaude_lab.wire.openai_text import SPECIAL_TOKENS, ReasoningSplitter
 from anyclaude_lab.wire.openai_usage import count_in, progress_in, read_usage
+from anyclaude_lab.wire.repeated import RepeatedFrame
 from anyclaude_lab.wire.request import Request
 from anyclaude_lab.wire.sse import SseItem, SseParser
 from anyclaude_lab.wire.tool_names import ToolNames
@@ -87,6 +88,7 @@ class OpenAIStreamDecoder:
         self._context = context
         self._dialect = dialect
         self._sse = SseParser()
+        self._repeated = RepeatedFrame("content")
         self._body: bytearray | None = None  # a body that is no stream
         self._sniffed = False
         self._started = False
@@ -122,11 +124,23 @@ class OpenAIStreamDecoder:
         if self._body is not None:
             self._body += data[: MAX_JSON_BODY_BYTES - len(self._body)]
             return []
-        try:
-            items = self._sse.feed(data)
-        except BackendFailed as failure:
-            return self._fail(failure)
-        return self._read(items)
+        events: list[Event] = []
+        at, size = 0, len(data)
+        while at < size and self.ending is Ending.OPEN:
+            if self._sse.between_frames and (known := self._repeated.read(data, at)) is not None:
+                text, at = known
+                self._reply.text(text)
+                continue
+            events += self._begun()
+            end = data.find(b"\n\n", at) + 2
+            frame = data[at : end if end > 1 else size]
+            at += len(frame)
+            try:
+                items = self._sse.feed(frame)
+            except BackendFailed as failure:
+                return events + self._fail(failure)
+            events += self._read(items)
+        return events + self._begun()
 
     def close(self) -> list[Event]:
         """See `Decoder`."""
@@ -169,12 +183,12 @@ class OpenAIStreamDecoder:
             if data and data[:1] != b"{" and data.strip() == b"[DONE]":
                 events += self._done()
             elif data and (chunk := _loads(data)) is not None:
-                events += self._chunk(chunk)
+                events += self._chunk(chunk, item.raw)
             if self.ending is not Ending.OPEN:
                 break
         return events
 
-    def _chunk(self, chunk: JsonObject) -> list[Event]:
+    def _chunk(self, chunk: JsonObject, raw: bytes) -> list[Event]:
         if chunk.get("error") or "error_message" in chunk:
             failure = error_in(chunk, self._dialect)
             if failure is not None:
@@ -185,6 +199,8 @@ class OpenAIStreamDecoder:
         if not choices:
             # The usage chunk is the last one; a server that then keeps the connection open need not be waited for.
             return self._complete() if self._finished and chunk.get("usage") else []
+        if len(choices) == 1 and (text := _only_text(chunk)) is not None:
+            self._repeated.learn(raw, text)
         for choice in choices:
             if not isinstance(choice, dict) or choice.get("index", 0) != 0:
                 continue  # one answer was asked for; a second one is noise
@@ -313,6 +329,22 @@ def _loads(data: bytes) -> JsonObject | None:
     if isinstance(value, list) and value:  # quirk(Gemini's endpoint): an error comes as a list of one
         value = value[0]
     return value if isinstance(value, dict) else None
+
+
+# What a chunk can bring besides a piece of text; empty or null, each of them means nothing.
+_BESIDES_TEXT = ("error", "usage", "timings", "prompt_progress", "x_groq")
+
+
+def _only_text(chunk: JsonObject) -> str | None:
+    """The text of a chunk with one choice that brings nothing else; None for every other chunk."""
+    choice = chunk["choices"][0]
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    if not isinstance(delta, dict) or not isinstance(text := delta.get("content"), str):
+        return None
+    silent = not any(chunk.get(name) for name in _BESIDES_TEXT) and "error_message" not in chunk
+    first = choice.get("index", 0) == 0 and not choice.get("error") and not choice.get("finish_reason")
+    alone = not any(value for name, value in delta.items() if name not in ("content", "role"))
+    return text if silent and first and alone else None
 
 
 def _reasoning(delta: JsonObject) -> str:

@@ -43,6 +43,11 @@ class SseParser:
         self._saw_cr = False
         self._at_start = True
 
+    @property
+    def between_frames(self) -> bool:
+        """Whether nothing is kept of a frame that has begun."""
+        return not self._buffer
+
     def feed(self, data: bytes) -> list[SseItem]:
         """The frames that `data` completes."""
         if len(self._buffer) > self._max_frame_bytes:

@@ -37,6 +37,10 @@ class ToolTextParser(Protocol):
         """The pieces that `text` settles; what may still become a call is held back."""
         ...
 
+    def passes(self, text: str) -> bool:
+        """Whether all of `text` is text, as nearly every piece is; then it counts as fed, and nothing came before."""
+        ...
+
     def close(self) -> list[Piece]:
         """The rest: an unfinished call comes out as the text it was."""
         ...

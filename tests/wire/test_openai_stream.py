@@ -40,6 +40,9 @@ class Bracketed:
             pieces.append(CallPiece(name, arguments) if name in self.offered else TextPiece(f"<<{call}>>"))
         return pieces
 
+    def passes(self, text: str) -> bool:
+        return False
+
     def close(self) -> list[Piece]:
         return [TextPiece(self.held)] if self.held else []
 

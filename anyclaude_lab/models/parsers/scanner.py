@@ -75,12 +75,17 @@ class Scanner:
 
     def feed(self, text: str) -> list[Piece]:
         """The pieces that `text` settles."""
-        if self._in_text and self._starts.search(text) is None:  # nearly every piece: no need to look closer
-            self._text(text)
-            pieces, self._pieces = self._pieces, []
-            return pieces
+        if self.passes(text):
+            return [TextPiece(text)] if text else []
         self._tape.append(text)
         return self._settled()
+
+    def passes(self, text: str) -> bool:
+        """See `ToolTextParser`."""
+        if not self._in_text or self._at_edge or self._starts.search(text) is not None:
+            return False
+        self._note_text(text)
+        return True
 
     def close(self) -> list[Piece]:
         """The rest. A call that claims the whole message, or the rest of it, comes out only here."""
@@ -167,9 +172,7 @@ class Scanner:
     def _text(self, text: str) -> None:
         if not text:
             return
-        _, newline, line = text.rpartition("\n")
-        self._line_blank = (bool(newline) or self._line_blank) and bool(_LINE_START.fullmatch(line))
-        self._last = text[-1]
+        self._note_text(text)
         if self._at_edge and text.isspace():
             self._space.append(text)
             return
@@ -178,6 +181,12 @@ class Scanner:
             self._space.clear()
             self._at_edge = False
         self._pieces.append(TextPiece(text))
+
+    def _note_text(self, text: str) -> None:
+        if self._line_blank or "\n" in text:
+            _, newline, line = text.rpartition("\n")
+            self._line_blank = (bool(newline) or self._line_blank) and bool(_LINE_START.fullmatch(line))
+        self._last = text[-1:] or self._last
 
 
 def _joined(pieces: list[Piece]) -> Iterable[Piece]:

@@ -1,0 +1,89 @@
+"""Frames known by their bytes: whatever they say, they are read as the parsers would read them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anyclaude_lab.wire.anthropic import AnthropicDecoder
+from anyclaude_lab.wire.openai_dialect import MLX_LM
+from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder, reply_context
+from anyclaude_lab.wire.repeated import MOST_IN_VAIN, RepeatedFrame
+from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.tool_names import ToolNames
+
+texts = st.text(min_size=1, max_size=12).map(lambda text: "x" + text)  # never blank
+wild = st.sampled_from(['"', "\\", '"}}', '"},"finish_reason":null}]}\n\n', "\n\n", "é", "\u2028", "😀", "data: "])
+pieces_of_text = st.lists(texts | wild.map(lambda text: "y" + text), min_size=2, max_size=12)
+
+
+def frame(value: object) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def chunk(delta: object, **more: object) -> bytes:
+    return frame({"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **more})
+
+
+def told(stream: bytes, cuts: list[int]) -> list[str]:
+    """The texts of the events that a stream becomes."""
+    request = Request({"model": "m", "messages": []})
+    decoder = OpenAIStreamDecoder(reply_context(request, message_id="m", names=ToolNames.for_tools({})), MLX_LM)
+    places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    events = [e for a, b in pairwise(places) for e in decoder.feed(stream[a:b])]
+    return [event.data["delta"]["text"] for event in events if event.type == "content_block_delta"]
+
+
+@given(pieces_of_text, st.booleans(), st.lists(st.integers(0, 10_000), max_size=8))
+def test_every_text_of_a_stream_is_told_as_it_was_written(pieces: list[str], role: bool, cuts: list[int]) -> None:
+    more = {"role": "assistant", "tool_calls": []} if role else {}
+    stream = b"".join(chunk({**more, "content": piece}) for piece in pieces)
+    assert told(stream, cuts) == pieces
+
+
+def test_what_stands_between_repeated_frames_is_not_passed_over() -> None:
+    stream = chunk({"content": "a"}) * 3 + chunk({"content": "b", "reasoning": ""}) + chunk({"content": "a"})
+    assert told(stream, []) == ["a", "a", "a", "b", "a"]
+    other = b'data: {"id":"c","choices":[{"index":1,"delta":{"content":"no"},"finish_reason":null}]}\n\n'
+    assert told(chunk({"content": "a"}) * 2 + other + chunk({"content": "z"}), []) == ["a", "a", "z"]
+
+
+def test_an_error_in_the_shape_of_text_ends_the_stream() -> None:
+    failed = chunk({"content": "a"}, error={"message": "out of memory", "code": 500})
+    assert told(chunk({"content": "a"}) * 2 + failed + chunk({"content": "z"}), []) == ["a", "a"]
+
+
+@given(pieces_of_text, st.lists(st.integers(0, 10_000), max_size=8))
+def test_a_witness_sees_every_event_and_every_byte(pieces: list[str], cuts: list[int]) -> None:
+    data = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}} for piece in pieces
+    ]
+    stream = b"".join(b"event: content_block_delta\n" + frame(one) for one in data)
+    decoder = AnthropicDecoder()
+    places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    events = [e for a, b in pairwise(places) for e in decoder.feed(stream[a:b])]
+    assert [event.data for event in events] == data
+    assert b"".join(event.raw or b"" for event in events) == stream
+
+
+def test_a_text_that_needs_mending_is_left_to_the_parser() -> None:
+    known = RepeatedFrame("content")
+    assert known.learn(chunk({"content": "a"}), "a")
+    for broken in (b"\xff", b"\\ud800", b"\\x", b"a\nb"):
+        assert known.read(chunk({"content": "?"}).replace(b"?", broken), 0) is None
+    assert known.read(chunk({"content": "fine"}), 0) == ("fine", len(chunk({"content": "fine"})))
+
+
+def test_a_frame_with_two_places_for_the_text_is_not_learned() -> None:
+    known = RepeatedFrame("content")
+    assert not known.learn(frame({"content": "a", "more": {"content": "a"}}), "a")
+    assert known.read(frame({"content": "a", "more": {"content": "a"}}), 0) is None
+
+
+def test_a_server_that_changes_more_than_the_text_is_not_learned_for_ever() -> None:
+    known = RepeatedFrame("content")
+    learned = [known.learn(chunk({"content": "a"}, created=number), "a") for number in range(MOST_IN_VAIN + 3)]
+    assert learned == [True] * MOST_IN_VAIN + [False] * 3
