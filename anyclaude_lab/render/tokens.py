@@ -11,8 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from anyclaude_lab.errors import SettingsError
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 CHARACTERS_PER_TOKEN = 3.5
 _MEMO_ENTRIES = 4096  # of 16 bytes and a number each
+_HEADS = 8  # conversations at a time whose counted text is kept, as long as it is
 _NUMBERED = re.compile(r"\d+\W*\Z")  # <unused7>, <|reserved_special_token_7|>: no template writes those
 
 
@@ -58,11 +58,26 @@ def characters() -> TokenCounter:
     return Characters()
 
 
+class _Head(NamedTuple):
+    """What a text began with: `size` characters of `tokens` tokens, and the special token behind them.
+
+    Whatever begins with this text is divided there as well, for no special token stands inside another.
+    """
+
+    text: str
+    size: int
+    tokens: int
+
+
+_NOTHING = _Head("", 0, 0)
+
+
 class TokenizerCounter:
     """The model's own tokenizer. Counting a conversation again costs only what was added to it.
 
     A tokenizer treats the text between two of its special tokens on its own, so the text is counted from special token
-    to special token, and each piece once: the counts are remembered by a hash of the piece.
+    to special token, and each piece once: the counts are remembered by a hash of the piece. A text that begins as an
+    earlier one did is counted from where that one began its last piece.
     """
 
     method = "tokenizer"
@@ -74,13 +89,22 @@ class TokenizerCounter:
         self._encode_length: Callable[[str], int] = lambda text: len(tokenizer.encode(text, add_special_tokens=False))
         self._starts = piece_starts(tokenizer)
         self._memo: dict[bytes, int] = {}  # the least recently used first
+        self._heads: list[_Head] = []  # the newest first
 
     def count(self, text: str) -> int:
         """Tokens of `text`; special tokens in it count as what they are."""
         if self._starts is None:
             return self._count_piece(text)
-        places = [0, *(match.start() for match in self._starts.finditer(text) if match.start()), len(text)]
-        return sum(self._count_piece(text[a:b]) for a, b in pairwise(places) if a < b)
+        known = next((known for known in self._heads if text.startswith(known.text)), _NOTHING)
+        tokens, start, last = known.tokens, known.size, None
+        for last in self._starts.finditer(text, start):
+            if last.start() > start:
+                tokens += self._count_piece(text[start : last.start()])
+                start = last.start()
+        if last is not None and start > known.size:
+            longer = _Head(text[: last.end()], start, tokens)
+            self._heads = [longer, *(head for head in self._heads if head is not known)][:_HEADS]
+        return tokens + self._count_piece(text[start:])
 
     def _count_piece(self, piece: str) -> int:
         key = hashlib.blake2b(piece.encode("utf-8", "replace"), digest_size=16).digest()

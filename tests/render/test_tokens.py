@@ -68,6 +68,17 @@ def test_a_tokenizer_counts_what_it_encodes(kind: str, text: str) -> None:
     assert (counter.exact, counter.method) == (True, "tokenizer")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@given(turns=st.lists(st.tuples(st.booleans(), texts), min_size=2, max_size=6))
+def test_a_text_that_goes_on_or_turns_back_is_counted_as_if_it_were_new(
+    kind: str, turns: list[tuple[bool, str]]
+) -> None:
+    text = ""
+    for goes_on, added in turns:
+        text = (text if goes_on else text[: len(text) // 2]) + added
+        assert COUNTERS[kind].count(text) == len(FRESH[kind].encode(text, add_special_tokens=False).ids)
+
+
 class Spy:
     """A tokenizer that remembers what it was given to encode."""
 
