@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from anyclaude_lab.backends.base import Call, Reply
@@ -18,7 +19,7 @@ from anyclaude_lab.exchange.count import upper_tokens
 from anyclaude_lab.exchange.variant import Variant
 from anyclaude_lab.prompt.fit import fit, is_compaction
 from anyclaude_lab.prompt.lane import LaneState
-from anyclaude_lab.prompt.pipeline import Step, run
+from anyclaude_lab.prompt.pipeline import Report, Step, reported, run
 from anyclaude_lab.prompt.sections import CHARACTERS
 from anyclaude_lab.render.count import Count
 from anyclaude_lab.wire.decoder import Ending
@@ -61,6 +62,11 @@ class Exchange:
         self.tool_names: list[str] = []
         self.untouched = True  # nothing of the reply was read yet; false from the first event, or the end
 
+    @cached_property
+    def reports(self) -> Sequence[Report]:
+        """What each step of the prompt work did, in characters."""
+        return reported(self.steps)
+
     async def open(self) -> None:
         """Send it; returns once the backend's headers are there. Raises `AnyclaudeError` on a refusal."""
         self.reply = await self.variant.backend.send(self.sent, self.call)
@@ -96,7 +102,7 @@ class Exchange:
             found = f"{type(error).__name__}: {error}"
             self.failure = BackendFailed(f"{reply.backend} sent a piece of its stream in an unknown shape ({found}).")
             events, readable = [], False
-        if self.prefill_began_s is None and reply.decoder.progress is not None:
+        if self.first_content_s is None and self.prefill_began_s is None and reply.decoder.progress is not None:
             self.prefill_began_s = self._elapsed()
         self.ending = reply.decoder.ending if readable else Ending.CUT
         self.usage = reply.decoder.usage

@@ -73,14 +73,17 @@ def _run(settings: Settings, arguments: Arguments, environ: Mapping[str, str]) -
         from anyclaude_lab.proxy.model_test import try_model
 
         return asyncio.run(try_model(settings, state_folder=Path.home() / STATE_FOLDER))
+    from anyclaude_lab.proxy.loop import run
+
     claude_args = arguments.for_claude(settings)
-    return asyncio.run(serve(settings, claude_args, environ, state_folder=Path.home() / STATE_FOLDER))
+    return run(serve(settings, claude_args, environ, state_folder=Path.home() / STATE_FOLDER))
 
 
 async def serve(
     settings: Settings, claude_args: Sequence[str], environ: Mapping[str, str], *, state_folder: Path
 ) -> int:
     """Serve until told to stop, or, as a launcher, until Claude Code ends; returns the exit code."""
+    from anyclaude_lab.proxy.loop import spare_the_collector
     from anyclaude_lab.proxy.running import running
 
     claude = None
@@ -90,6 +93,7 @@ async def serve(
         claude = find_claude(environ)  # before anything is started for nothing
     console = settings.proxy_only and sys.stderr.isatty()
     async with running(settings, state_folder=state_folder, console=console) as proxy:
+        spare_the_collector()
         variant, port = proxy.serving.variant, proxy.server.port
         if proxy.token is not None:
             _warn_of_the_network(settings, proxy.token, port)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from anyclaude_lab.proxy.body_writer import BodyWriter
 from anyclaude_lab.proxy.metrics import Metrics
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, ping
@@ -44,6 +45,7 @@ class ClientStream:
     ) -> None:
         self._http, self._start, self._metrics, self._ping_s = http, start, metrics, ping_s
         self._response = web.StreamResponse(headers=STREAM_HEADERS | headers)
+        self._body = BodyWriter(self._response)
         self._grammar = StreamGrammar()
         self._on_violation, self._recording = on_violation, recording
         self._opening = asyncio.Lock()
@@ -84,7 +86,7 @@ class ClientStream:
     async def _commit(self) -> None:
         async with self._opening:
             if not self.committed:
-                await self._response.prepare(self._http)
+                await self._body.begin(self._http)
                 await self._send([self._start])
 
     async def _send(self, events: list[Event]) -> None:
@@ -93,8 +95,8 @@ class ClientStream:
             if complaint:
                 self._complain(complaint)
         self._next_sign = self._loop.time() + self._ping_s
-        data = b"".join([event.encode() for event in events])
-        await self._response.write(data)
+        data = events[0].encode() if len(events) == 1 else b"".join([event.encode() for event in events])
+        await self._body.write(data)
         if self._recording is not None:
             self._recording.wrote(data)
 

@@ -55,13 +55,13 @@ class LiveFeed:
 
     def reached(self, request_id: str, progress: tuple[int, int] | None, *, answering: bool) -> None:
         """How far a request is, told where that is news. `progress`: prefill tokens done and in all."""
-        if not answering and progress is None:
+        known = self._running.get(request_id)
+        if known is None or (not answering and progress is None) or known[-1]["kind"] == "answering":
             return
         item: JsonObject = {"kind": "answering", "id": request_id}
         if not answering and progress is not None:
             item = {"kind": "prefill", "id": request_id, "done": progress[0], "total": progress[1]}
-        known = self._running.get(request_id)
-        if known is not None and known[-1] != item:
+        if known[-1] != item:
             self.publish(**item)
 
     def prefix_change(self, lane: str, sent: Request) -> str | None:

@@ -18,7 +18,7 @@ import orjson
 
 from anyclaude_lab.errors import AnyclaudeError
 from anyclaude_lab.exchange import Exchange
-from anyclaude_lab.prompt.pipeline import Report, reported
+from anyclaude_lab.prompt.pipeline import Report
 from anyclaude_lab.settings import Secret
 from anyclaude_lab.wire.events import Event, JsonObject
 from anyclaude_lab.wire.headers import HeaderPairs, redact_headers
@@ -95,7 +95,7 @@ class Log:
             self._write("INFO", self.clean(f"{name} went to {facts['backend']}: {facts['chosen']}"))
         own = _credentials(call.headers)
         self._write("INFO", self.clean(f"{name} asked {self._body(call.original.body)}", own))
-        for step in reported(exchange.steps):
+        for step in exchange.reports:
             self._write("INFO", self.clean(f"{name} {step_line(step)}"))
         if exchange.sent is not call.original:
             self._write("INFO", self.clean(f"{name} sent {self._body(exchange.sent.body)}", own))

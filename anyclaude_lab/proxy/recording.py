@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anyclaude_lab.exchange import Exchange
-from anyclaude_lab.prompt.pipeline import reported
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.headers import ClientHints
 
@@ -47,6 +46,6 @@ def trace_entry(exchange: Exchange, hints: ClientHints, facts: JsonObject, statu
 def _sent(exchange: Exchange) -> JsonObject:
     steps = [
         {"name": step.name, "chars_before": step.before.total, "chars_after": step.after.total}
-        for step in reported(exchange.steps)
+        for step in exchange.reports
     ]
     return {"steps": steps, "lane": exchange.lane.as_json(), "max_tokens": exchange.sent.max_tokens}

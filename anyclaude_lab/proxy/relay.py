@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from anyclaude_lab.backends.base import Call, RawHeaders
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest
 from anyclaude_lab.exchange import Exchange
+from anyclaude_lab.proxy.body_writer import BodyWriter
 from anyclaude_lab.proxy.serving import CLIENT_LEFT, Serving, new_request_id, read_body
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event
@@ -76,13 +77,14 @@ async def _copy(
     reply = exchange.reply
     assert reply is not None
     response = Relayed(reply.status, reply.headers)
+    body = BodyWriter(response)
     witness = StreamGrammar(strict=False) if reply.decoder is not None else None
     cut, status = False, reply.status
     try:
-        await response.prepare(http)
+        await body.begin(http)
         try:
             async for data in reply.body:
-                await response.write(data)
+                await body.write(data)
                 if recording is not None:
                     recording.wrote(data)
                 if witness is not None and reply.decoder is not None:

@@ -17,7 +17,6 @@ from anyclaude_lab.backends.cluster import ClusterBackend
 from anyclaude_lab.backends.search import SearchService
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, RequestTooLarge
 from anyclaude_lab.exchange import Exchange, Variant
-from anyclaude_lab.prompt.pipeline import reported
 from anyclaude_lab.prompt.sections import measured
 from anyclaude_lab.proxy.door import Door
 from anyclaude_lab.proxy.live import LiveFeed
@@ -155,7 +154,7 @@ def exchange_facts(exchange: Exchange, hints: ClientHints, status: int) -> JsonO
         "cached_tokens": exchange.usage.cached_tokens,
         "output_tokens": exchange.usage.output_tokens,
         "removed_characters": removed_characters(exchange),
-        "sent_characters": measured(exchange.sent, len).total if exchange.steps else None,
+        "sent_characters": _sent_characters(exchange),
         "error": exchange.failure.message if exchange.failure else None,
         "hint": exchange.failure.hint if exchange.failure else None,
         **{k: None if v is None else round(v, 4) for k, v in seconds.items()},
@@ -178,9 +177,15 @@ def asked_facts(exchange: Exchange, call: Call, hints: ClientHints) -> JsonObjec
     }
 
 
+def _sent_characters(exchange: Exchange) -> int | None:
+    if not exchange.steps:
+        return None
+    return exchange.reports[-1].after.total if exchange.reports else measured(exchange.sent, len).total
+
+
 def removed_characters(exchange: Exchange) -> dict[str, int]:
     """What each transform took out of the prompt; those that took nothing are left out."""
-    sizes = {step.name: step.before.total - step.after.total for step in reported(exchange.steps)}
+    sizes = {step.name: step.before.total - step.after.total for step in exchange.reports}
     return {name: size for name, size in sizes.items() if size > 0}
 
 

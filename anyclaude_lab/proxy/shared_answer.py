@@ -102,7 +102,7 @@ class SharedAnswer:
         if events:
             self._kept.append(events)
             self._events += len(events)
-            self._called = self._called or any(_begins_call(event) for event in events)
+            self._called = self._called or any(map(_begins_call, events))
         return events
 
     def _ended_badly(self) -> bool:
@@ -144,5 +144,7 @@ def _failed(future: asyncio.Future[Exchange]) -> bool:
 
 
 def _begins_call(event: Event) -> bool:
+    if event.type != "content_block_start":
+        return False
     block = event.data.get("content_block")
     return isinstance(block, dict) and block.get("type") == "tool_use"

@@ -21,6 +21,7 @@ from typing import Any, Self
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.proxy.admin import metric_facts
 from anyclaude_lab.proxy.client_environment import LOOPBACK, ClientEnvironment, client_environment, start_line
+from anyclaude_lab.proxy.loop import run
 from anyclaude_lab.proxy.running import RunningProxy, running
 from anyclaude_lab.settings import load_settings
 from anyclaude_lab.wire.events import JsonObject
@@ -146,7 +147,7 @@ class Proxy:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            run(self._serve())
         except BaseException as failure:
             if self._begun.done():
                 raise
