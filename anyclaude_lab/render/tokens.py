@@ -11,16 +11,16 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.render.counted import Counted
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
 CHARACTERS_PER_TOKEN = 3.5
 _MEMO_ENTRIES = 4096  # of 16 bytes and a number each
-_HEADS = 8  # conversations at a time whose counted text is kept, as long as it is
 _NUMBERED = re.compile(r"\d+\W*\Z")  # <unused7>, <|reserved_special_token_7|>: no template writes those
 
 
@@ -58,20 +58,6 @@ def characters() -> TokenCounter:
     return Characters()
 
 
-class _Head(NamedTuple):
-    """What a text began with: `size` characters of `tokens` tokens, and the special token behind them.
-
-    Whatever begins with this text is divided there as well, for no special token stands inside another.
-    """
-
-    text: str
-    size: int
-    tokens: int
-
-
-_NOTHING = _Head("", 0, 0)
-
-
 class TokenizerCounter:
     """The model's own tokenizer. Counting a conversation again costs only what was added to it.
 
@@ -89,21 +75,26 @@ class TokenizerCounter:
         self._encode_length: Callable[[str], int] = lambda text: len(tokenizer.encode(text, add_special_tokens=False))
         self._starts = piece_starts(tokenizer)
         self._memo: dict[bytes, int] = {}  # the least recently used first
-        self._heads: list[_Head] = []  # the newest first
+        self._counted = Counted()
 
     def count(self, text: str) -> int:
         """Tokens of `text`; special tokens in it count as what they are."""
         if self._starts is None:
             return self._count_piece(text)
-        known = next((known for known in self._heads if text.startswith(known.text)), _NOTHING)
-        tokens, start, last = known.tokens, known.size, None
-        for last in self._starts.finditer(text, start):
-            if last.start() > start:
-                tokens += self._count_piece(text[start : last.start()])
-                start = last.start()
-        if last is not None and start > known.size:
-            longer = _Head(text[: last.end()], start, tokens)
-            self._heads = [longer, *(head for head in self._heads if head is not known)][:_HEADS]
+        known = self._counted.beginning(text)
+        begun, tokens = known.size, known.tokens
+        start, last = begun, None
+        for found in self._starts.finditer(text, begun):
+            if found.start() > begun:
+                last = found
+                if not begun:  # of a text that is new, every piece may stand in others as well
+                    tokens += self._count_piece(text[start : found.start()])
+                    start = found.start()
+        if last is not None:
+            if begun:
+                tokens += self._encode_length(text[begun : last.start()])
+            start = last.start()
+            self._counted.note(text, known, start, last[0], tokens)
         return tokens + self._count_piece(text[start:])
 
     def _count_piece(self, piece: str) -> int:
