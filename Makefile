@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --annotation-style line pyproject.toml
 PLATFORMS := aarch64-apple-darwin x86_64-apple-darwin x86_64-manylinux_2_35 aarch64-manylinux_2_35 x86_64-pc-windows-msvc
 
-.PHONY: run test lint types clients bench e2e fuzz soak audit notebooks docs lock clean
+.PHONY: run test lint types clients bench gate e2e fuzz soak audit notebooks docs lock clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m anyclaude_lab.proxy --proxy-only $(ARGS)
@@ -30,6 +30,10 @@ e2e: clients
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# The proxy's CPU beside a bare relay's, against limits.
+gate: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks gate $(ARGS)
 
 # Minutes of damaged input for all that reads what others wrote.
 MINUTES ?= 10

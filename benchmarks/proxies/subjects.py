@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -82,9 +83,10 @@ def relay(folder: Path, upstream_port: int) -> Iterator[Subject]:
 
 
 @contextmanager
-def ours(folder: Path, upstream_port: int, name: str, *args: str, **env: str) -> Iterator[Subject]:
+def ours(folder: Path, name: str, *args: str, planted_us: int | None = None, **env: str) -> Iterator[Subject]:
     port = free_port()
-    command = [sys.executable, "-m", "anyclaude_lab.proxy", "--proxy-only", "--port", str(port), *args]
+    program = ["anyclaude_lab.proxy"] if planted_us is None else ["benchmarks.proxies.slowed", str(planted_us)]
+    command = [sys.executable, "-m", *program, "--proxy-only", "--port", str(port), *args]
     with process(command, folder / name.replace(" ", "-"), **env) as p:
         _listening(port, p)
         yield Subject(name, port, p.pid)
@@ -142,7 +144,7 @@ def install(folder: Path) -> None:
 
 def _cpu_s(process: psutil.Process) -> float:
     """By the process's own CPU clock on Linux, in nanoseconds; the usual counters tick a hundred times a second."""
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return time.clock_gettime(~process.pid << 3 | 2)
     times = process.cpu_times()
     return times.user + times.system

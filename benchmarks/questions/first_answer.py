@@ -1,4 +1,4 @@
-"""Seconds of a newcomer: a fresh clone, `make run`, and the first tool call answered by the demonstration model.
+"""How long does a newcomer wait: a fresh clone, `make run`, the first tool call answered by the demonstration model?
 
 Packages come from pip's cache or the network, so the first line depends on the connection; the second does not.
 """
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import httpx
 
-HERE = Path(__file__).parents[1]
+from benchmarks.results import Number, Options, Table
+
+HERE = Path(__file__).parents[2]
 URL_LINE_S = 1200
 ASKED = {
     "model": "claude-sonnet-4-5",
@@ -39,7 +41,7 @@ def proxy_url(process: subprocess.Popen[str]) -> str:
     raise RuntimeError("make run ended without a URL")
 
 
-def main() -> None:
+def figures(options: Options) -> Table:
     """Clone what is committed, run it, ask once."""
     with tempfile.TemporaryDirectory() as scratch:
         clone = Path(scratch, "clone")
@@ -62,11 +64,6 @@ def main() -> None:
             finally:
                 os.killpg(process.pid, signal.SIGTERM)
         answer.raise_for_status()
-    calls = [block["input"] for block in answer.json()["content"] if block["type"] == "tool_use"]
-    print(f"make run on a fresh clone, to its URL:     {up_s:6.1f} s (n = 1; installation included)")
-    print(f"from the URL to the first answered request: {answered_s - up_s:5.1f} s (n = 1; loads the model)")
-    print(f"answer: {answer.json()['stop_reason']}, calls {calls}")
-
-
-if __name__ == "__main__":
-    main()
+    calls = [block["name"] for block in answer.json()["content"] if block["type"] == "tool_use"]
+    row: dict[str, Number] = {"to_url_s": up_s, "to_answer_s": answered_s - up_s, "called": ", ".join(calls)}
+    return Table({"make run": row}, "n = 1; to_url_s includes the installation, to_answer_s loads the model")

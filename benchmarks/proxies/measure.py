@@ -1,0 +1,122 @@
+"""Proxies under loads, interleaved: what each costs beside the bare relay of the same round."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.proxies import subjects
+from benchmarks.proxies.load import Streamed, volley
+from benchmarks.proxies.subjects import Subject
+
+RELAY = "bare relay"
+PLAIN = ("--filter-tier", "off", "--adapter", "none", "--no-record")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many requests a visit, so many at a time, so many milliseconds between the chunks; in every n-th round."""
+
+    requests: int
+    streams: int
+    gap_ms: int
+    every: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.streams} streams, {f'{self.gap_ms} ms gaps' if self.gap_ms else 'unpaced'}"
+
+
+@dataclass
+class Row:
+    """What one proxy did under one load: CPU per request round by round, the delays of all chunks."""
+
+    cpu_ms: list[float] = field(default_factory=list)
+    ttft_ms: list[float] = field(default_factory=list)
+    delays_ms: list[float] = field(default_factory=list)
+    per_s: list[float] = field(default_factory=list)
+    rss_mib: float = 0.0
+
+    def ratios(self, relay: Row) -> list[float]:
+        """CPU beside the relay's, round by round."""
+        return [own / bare for own, bare in zip(self.cpu_ms, relay.cpu_ms, strict=True)]
+
+
+Measured = dict[Load, dict[str, Row]]
+
+
+@contextmanager
+def running(peers: Path | None, names: Collection[str] = (), planted_us: int | None = None) -> Iterator[list[Subject]]:
+    """The relay, ours in its ways, and the peers where they are installed; with `names` only those and the relay.
+
+    `planted_us`: ours is slowed down by so many microseconds a read.
+    """
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        folder = Path(scratch)
+        port = stack.enter_context(subjects.upstream(folder))
+        url = f"http://127.0.0.1:{port}"
+        ways = (
+            ("translating", PLAIN, {"LOCAL_URL": f"{url}/v1"}),
+            ("prompt work, recording", ("--record", f"{scratch}/traces"), {"LOCAL_URL": f"{url}/v1"}),
+            ("passthrough", ("--mode", "claude", "--no-record"), {"ANYCLAUDE_CLAUDE_URL": url}),
+        )
+        started = [stack.enter_context(subjects.relay(folder, port))]
+        for name, args, env in ways:
+            if not names or name in names:
+                started.append(stack.enter_context(subjects.ours(folder, name, *args, planted_us=planted_us, **env)))
+        if peers is not None:
+            started.append(stack.enter_context(subjects.claude_code_router(folder, port, peers.absolute())))
+            started.append(stack.enter_context(subjects.litellm(folder, port, peers.absolute())))
+        for subject in started:
+            asyncio.run(volley(subject.port, subject.model, requests=20, streams=2, gap_ms=0))
+        yield started
+
+
+def measure(started: Sequence[Subject], loads: Sequence[Load], rounds: int, seed: int = 1) -> Measured:
+    """Each round visits every proxy under every load, in an order of its own."""
+    shuffled = random.Random(seed)
+    table: Measured = {load: defaultdict(Row) for load in loads}
+    for number in range(rounds):
+        for load in loads:
+            if number % load.every == 0:
+                for subject in shuffled.sample(list(started), len(started)):
+                    _visit(subject, load, table[load][subject.name])
+    return table
+
+
+def _visit(subject: Subject, load: Load, row: Row) -> None:
+    before_s = subject.cpu_s()
+    answers, took_s = asyncio.run(_timed(subject, load))
+    row.cpu_ms.append((subject.cpu_s() - before_s) * 1000 / load.requests)
+    row.per_s.append(load.requests / took_s)
+    row.ttft_ms += [answer.ttft_s * 1000 for answer in answers]
+    row.delays_ms += [delay_s * 1000 for answer in answers for delay_s in answer.delays_s]
+    row.rss_mib = subject.rss_mib()
+
+
+async def _timed(subject: Subject, load: Load) -> tuple[list[Streamed], float]:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    answers = await volley(
+        subject.port, subject.model, requests=load.requests, streams=load.streams, gap_ms=load.gap_ms
+    )
+    return answers, loop.time() - began
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """The middle half; of a single value, that value."""
+    if len(values) < 2:
+        return values[0], values[0]
+    cuts = statistics.quantiles(values, n=4)
+    return cuts[0], cuts[2]
