@@ -97,14 +97,21 @@ class Connection(asyncio.Protocol):
         if self._over is not None:
             return
         try:
-            if self._body is None:
+            body = self._body
+            if body is None:
                 data = self._read_head(data)
-            if self._body is not None and (data or self._body.ended):
-                self._take(self._body, data)
+                body = self._body
+            if body is not None:
+                body.feed(data, self._pieces)
+                self._unread_bytes += len(data)
+                if body.ended:
+                    self._over = EOFError()
+                elif self._unread_bytes > HIGH_BYTES:
+                    self._hold_back()
         except (NoHttp, Unframed) as error:
-            self._end(error if isinstance(error, NoHttp) else NoHttp(str(error)))
-        if self._waiter is not None:
-            self._wake()
+            self._over = error if isinstance(error, NoHttp) else NoHttp(str(error))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def eof_received(self) -> None:
         self.connection_lost(None)
@@ -112,17 +119,14 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._over is None:
             whole = exc is None and isinstance(self._body, UntilClosed)
-            self._end(EOFError() if whole else exc or ConnectionResetError("connection closed"))
-        self._wake()
+            self._over = EOFError() if whole else exc or ConnectionResetError("connection closed")
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     # --- reading
 
-    def _take(self, body: Body, data: bytes) -> None:
-        body.feed(data, self._pieces)
-        self._unread_bytes += len(data)
-        if body.ended:
-            self._end(EOFError())
-        elif self._unread_bytes > HIGH_BYTES and not self._held_back and self._transport is not None:
+    def _hold_back(self) -> None:
+        if not self._held_back and self._transport is not None:
             self._held_back = True
             self._transport.pause_reading()
 
@@ -141,9 +145,6 @@ class Connection(asyncio.Protocol):
             raise NoHttp(f"the head of its answer is longer than {HEAD_LIMIT_BYTES} bytes")
         return b""
 
-    def _end(self, why: Exception) -> None:
-        self._over = why
-
     # --- waiting
 
     async def _more(self, patience_s: float) -> None:
@@ -158,10 +159,6 @@ class Connection(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _look_at_the_clock(self) -> None:
         self._timer = None

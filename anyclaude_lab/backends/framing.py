@@ -65,32 +65,29 @@ class Chunked:
         if self._rest:
             data, self._rest = self._rest + data, b""
         at, size = 0, len(data)
+        between = not (self._left or self._behind_chunk or self._trailers)
         while at < size and not self.ended:
             if self._left:
                 piece = data[at : at + self._left]
                 pieces.append(piece)
                 at += len(piece)
                 self._left -= len(piece)
-                self._behind_chunk = not self._left
+                self._behind_chunk, between = not self._left, False
                 continue
             end = data.find(b"\r\n", at)
-            if (stop := self._whole_chunk(data, at, end)) > 0:  # nearly always
-                pieces.append(data[end + 2 : stop])
-                at = stop + 2
-                continue
+            line = data[at:end]
+            if between and end > at and PLAIN_SIZE.fullmatch(line):
+                stop = end + 2 + int(line, 16)
+                if stop > end + 2 and data[stop : stop + 2] == b"\r\n":  # a whole chunk, as nearly always
+                    pieces.append(data[end + 2 : stop])
+                    at = stop + 2
+                    continue
             if end < 0:
                 self._keep(data[at:])
                 break
-            self._line(data[at:end])
+            self._line(line)
             at = end + 2
-
-    def _whole_chunk(self, data: bytes, at: int, end: int) -> int:
-        """Where the chunk stops that begins at `at` and whose first line ends at `end`; 0 where it is not all there."""
-        line = data[at:end]
-        if end < 0 or self._behind_chunk or self._trailers or not PLAIN_SIZE.fullmatch(line):
-            return 0
-        stop = end + 2 + int(line, 16)
-        return stop if stop > end + 2 and data.startswith(b"\r\n", stop) else 0
+            between = not (self._behind_chunk or self._trailers)
 
     def _line(self, line: bytes) -> None:
         if self._behind_chunk:

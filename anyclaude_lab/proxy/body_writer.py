@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
 from aiohttp import web
@@ -19,22 +20,30 @@ class BodyWriter:
     def __init__(self, response: web.StreamResponse) -> None:
         self._response = response
         self._writer: StreamWriter | None = None
-        self._head_is_out = False
+        self._transport: asyncio.Transport | None = None  # once the head is out
+        self._chunked = False
 
     async def begin(self, http: web.Request) -> None:
         """Commit to the status and headers; they go out with the first piece."""
         self._writer = cast(StreamWriter | None, await self._response.prepare(http))
 
-    async def write(self, data: bytes) -> None:
-        """Send a piece; waits while the client does not read. Raises ConnectionError where it has left."""
-        writer = self._writer
-        if writer is None or not self._head_is_out or not data:
-            self._head_is_out = True
-            await self._response.write(data)
-            return
-        transport = writer.transport
-        if transport is None or transport.is_closing():
+    def sent(self, data: bytes) -> bool:
+        """Whether the piece is on its way, as nearly every piece; else `write` has to be waited for.
+
+        Raises ConnectionError where the client has left.
+        """
+        transport = self._transport
+        if transport is None or not data or transport.get_write_buffer_size() > FULL_BYTES:
+            return False
+        if transport.is_closing():
             raise ConnectionResetError("The client has closed its connection.")
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if writer.chunked else data)
-        if transport.get_write_buffer_size() > FULL_BYTES:
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return True
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece, with the head before the first; waits while the client does not read."""
+        await self._response.write(data)
+        writer = self._writer
+        if writer is not None and data:
             await writer.drain()
+            self._chunked, self._transport = writer.chunked, writer.transport

@@ -46,17 +46,13 @@ class ClientStream:
         self._http, self._start, self._metrics, self._ping_s = http, start, metrics, ping_s
         self._response = web.StreamResponse(headers=STREAM_HEADERS | headers)
         self._body = BodyWriter(self._response)
+        self.committed = False  # whether the status line is out
         self._grammar = StreamGrammar()
         self._on_violation, self._recording = on_violation, recording
         self._opening = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._next_sign = self._loop.time() + commit_s
         self._keeper = asyncio.create_task(self._keep_alive())
-
-    @property
-    def committed(self) -> bool:
-        """Whether the status line is out."""
-        return self._response.prepared
 
     async def write(self, events: list[Event]) -> None:
         """Send what one read of the backend brought, in one write."""
@@ -87,6 +83,7 @@ class ClientStream:
         async with self._opening:
             if not self.committed:
                 await self._body.begin(self._http)
+                self.committed = True
                 await self._send([self._start])
 
     async def _send(self, events: list[Event]) -> None:
@@ -96,7 +93,8 @@ class ClientStream:
                 self._complain(complaint)
         self._next_sign = self._loop.time() + self._ping_s
         data = events[0].encode() if len(events) == 1 else b"".join([event.encode() for event in events])
-        await self._body.write(data)
+        if not self._body.sent(data):
+            await self._body.write(data)
         if self._recording is not None:
             self._recording.wrote(data)
 

@@ -141,12 +141,15 @@ async def _stream(
     )
     try:
         await reader.opened()
+        answering = False
         while (events := await reader.next()) is not None:
-            if exchange.ending in (Ending.CUT, Ending.ERROR) and not stream.committed:
+            if not stream.committed and exchange.ending in (Ending.CUT, Ending.ERROR):
                 raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
             await stream.write(events)
             serving.log.events(ask.request_id, events)
-            serving.live.reached(ask.request_id, exchange.progress, answering=exchange.first_content_s is not None)
+            if not answering:
+                answering = exchange.first_content_s is not None
+                serving.live.reached(ask.request_id, exchange.progress, answering=answering)
         return await stream.end(exchange.ending)
     except AnyclaudeError as failure:
         if not stream.committed:

@@ -84,7 +84,8 @@ async def _copy(
         await body.begin(http)
         try:
             async for data in reply.body:
-                await body.write(data)
+                if not body.sent(data):
+                    await body.write(data)
                 if recording is not None:
                     recording.wrote(data)
                 if witness is not None and reply.decoder is not None:
@@ -119,8 +120,10 @@ def _see(serving: Serving, exchange: Exchange, witness: StreamGrammar, events: l
         if complaint:
             serving.metrics.grammar_violations.labels("relayed").inc()
             serving.log.violation(exchange.call.request_id, complaint)
+    answering = exchange.first_content_s is not None
     exchange.witness(events)
-    serving.live.reached(exchange.call.request_id, None, answering=exchange.first_content_s is not None)
+    if not answering:
+        serving.live.reached(exchange.call.request_id, None, answering=exchange.first_content_s is not None)
     serving.log.events(exchange.call.request_id, events)
 
 

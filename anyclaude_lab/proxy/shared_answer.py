@@ -58,9 +58,12 @@ class SharedAnswer:
     async def read(self, at: int) -> list[Event]:
         """The events of batch `at`, none where the backend said nothing yet. Raises `StopAsyncIteration` at the end."""
         if at == self._forgotten + len(self._kept):
-            async with self._reading:
+            await self._reading.acquire()
+            try:
                 if at == self._forgotten + len(self._kept):  # nobody else has read on meanwhile
                     return await self._read_on()
+            finally:
+                self._reading.release()
         if at < self._forgotten:
             raise StreamCut("This client read much more slowly than another one that joined its request.")
         return self._kept[at - self._forgotten]

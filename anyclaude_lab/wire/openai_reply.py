@@ -100,7 +100,10 @@ class ReplyAssembler:
             return
         self._text_since_flush = True
         if self.splitter.passes(text):
-            self._answer(text)
+            if not self._waiting and (self._parser is None or self._parser.passes(text)):
+                self.blocks.text(self._filter.feed(text))  # nearly every piece
+            else:
+                self._answer(text)
             return
         for is_reasoning, piece in self.splitter.feed(text):
             if is_reasoning:
@@ -159,12 +162,8 @@ class ReplyAssembler:
             self._advance()
 
     def _answer(self, text: str) -> None:
-        if self._parser is None or self._parser.passes(text):
-            text = self._filter.feed(text)
-            if self._waiting:
-                self._put(False, text)
-            else:
-                self.blocks.text(text)
+        if self._parser is None:
+            self._put(False, self._filter.feed(text))
         else:
             self._pieces(self._parser.feed(text))
 

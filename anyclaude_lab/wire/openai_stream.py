@@ -131,7 +131,8 @@ class OpenAIStreamDecoder:
                 text, at = known
                 self._reply.text(text)
                 continue
-            events += self._begun()
+            if self._reply.blocks.events:
+                events += self._begun()
             end = data.find(b"\n\n", at) + 2
             frame = data[at : end if end > 1 else size]
             at += len(frame)
@@ -140,7 +141,7 @@ class OpenAIStreamDecoder:
             except BackendFailed as failure:
                 return events + self._fail(failure)
             events += self._read(items)
-        return events + self._begun()
+        return events + self._begun() if events else self._begun()
 
     def close(self) -> list[Event]:
         """See `Decoder`."""
@@ -256,7 +257,7 @@ class OpenAIStreamDecoder:
     def _begun(self) -> list[Event]:
         """The events made so far, behind `message_start`."""
         events = self._reply.blocks.take()
-        return self.start() + events if events else []
+        return events if self._started or not events else self.start() + events
 
     def _done(self) -> list[Event]:
         """`[DONE]`: the server says that this is all."""
