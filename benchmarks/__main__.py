@@ -31,7 +31,9 @@ def main() -> int:
         table = module.figures(Options(options.peers, options.rounds))
         show(name, question, table)
         if options.keep:
-            keep(name, question, table)
+            path = keep(name, question, table)
+            if hasattr(module, "draw"):
+                module.draw(table, path.with_name(f"{name}.svg"))
     return 0
 
 

@@ -44,6 +44,14 @@ class Call:
         return (self.computed_tokens or 0) * PROMPT_TOKEN_S
 
 
+# Takes a piece of a body as it arrives; False where it has to be read as usual.
+Taker = Callable[[bytes], bool]
+
+
+def _taken_by_nobody(taker: Taker | None) -> None:
+    """For a body that is only read."""
+
+
 @dataclass(slots=True)
 class Reply:
     """A backend's answer: status and headers are known, the body is still arriving.
@@ -64,6 +72,8 @@ class Reply:
     backend: str = ""  # who answered: the backend's name, or the cluster node's
     model: str | None = None  # the backend's own id of the model that was asked
     notes: list[str] = field(default_factory=list)  # what the translation had to give up, for the log
+    # Who may take a piece at once while a read is being waited for, without waking it; None: nobody any more.
+    hand_to: Callable[[Taker | None], None] = _taken_by_nobody
     why: str | None = None  # why this node of a cluster was asked
 
 

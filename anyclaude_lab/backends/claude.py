@@ -65,6 +65,7 @@ class ClaudeBackend:
             close=incoming.close,
             backend=self.name,
             model=request.body.get("model") or None,
+            hand_to=incoming.hand_to,
         )
 
     async def count(self, request: Request) -> int | None:

@@ -15,7 +15,7 @@ from aiohttp import http_exceptions
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import HttpResponseParser, RawResponseMessage
 
-from anyclaude_lab.backends.base import RawHeaders
+from anyclaude_lab.backends.base import RawHeaders, Taker
 from anyclaude_lab.backends.framing import Body, Chunked, Sized, Unframed, UntilClosed
 
 HIGH_BYTES, LOW_BYTES = 256 * 1024, 64 * 1024  # unread, from which on the server is held back, and let go again
@@ -48,6 +48,8 @@ class Connection(asyncio.Protocol):
         self._held_back = False
         self._over: Exception | None = None  # nothing more will come, and why; EOFError where that is as it should be
         self._waiter: asyncio.Future[None] | None = None
+        self._taker: Taker | None = None
+        self._taker_patience_s = 0.0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -80,6 +82,10 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def hand_to(self, taker: Taker | None, patience_s: float) -> None:
+        """See `Reply.hand_to`. What the taker raises, the read that waits raises."""
+        self._taker, self._taker_patience_s = taker, patience_s
+
     def abort(self) -> None:
         """Hang up now, without a goodbye."""
         if self._timer is not None:
@@ -110,7 +116,7 @@ class Connection(asyncio.Protocol):
                     self._hold_back()
         except (NoHttp, Unframed) as error:
             self._over = error if isinstance(error, NoHttp) else NoHttp(str(error))
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None and not self._waiter.done() and not self._handed_over():
             self._waiter.set_result(None)
 
     def eof_received(self) -> None:
@@ -124,6 +130,20 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     # --- reading
+
+    def _handed_over(self) -> bool:
+        """Whether what has arrived was taken, so that the read which waits can go on waiting."""
+        if self._taker is None or self._over is not None or not self._pieces:
+            return False
+        try:
+            taken = self._taker(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
+        except Exception as error:  # whoever reads is told
+            self._pieces, self._over = [], error
+            return False
+        if taken:
+            self._pieces, self._unread_bytes = [], 0
+            self._deadline = self._loop.time() + self._taker_patience_s
+        return taken
 
     def _hold_back(self) -> None:
         if not self._held_back and self._transport is not None:

@@ -23,7 +23,7 @@ import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from anyclaude_lab.backends.base import PROMPT_TOKEN_S, RawHeaders
+from anyclaude_lab.backends.base import PROMPT_TOKEN_S, RawHeaders, Taker
 from anyclaude_lab.backends.connection import HEADER_LIMIT_BYTES, NoHttp, connected, request_head
 from anyclaude_lab.backends.tls import tls_context
 from anyclaude_lab.errors import (
@@ -91,6 +91,10 @@ class Source(Protocol):
         """What has arrived; b"" at the end. Raises TimeoutError after so long a silence; whatever else means a cut."""
         ...
 
+    def hand_to(self, taker: Taker | None, patience_s: float) -> None:
+        """See `Reply.hand_to`; a source that cannot do it lets every piece be read. The next may take `patience_s`."""
+        ...
+
     def abort(self) -> None:
         """Hang up now, without a goodbye."""
         ...
@@ -138,6 +142,10 @@ class Incoming:
         self._patience_s = self._later_s
         return data
 
+    def hand_to(self, taker: Taker | None) -> None:
+        """See `Reply.hand_to`."""
+        self._source.hand_to(taker, self._later_s)
+
     async def read(self, limit_bytes: int = ANSWER_LIMIT_BYTES) -> bytes:
         """The rest of the body, cut off at the limit."""
         body = bytearray()
@@ -173,6 +181,9 @@ class _Pooled:
             if data := self._response.content._read_nowait(-1):
                 return data
             raise
+
+    def hand_to(self, taker: Taker | None, patience_s: float) -> None:
+        pass
 
     def abort(self) -> None:
         connection = self._response.connection

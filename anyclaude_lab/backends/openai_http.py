@@ -134,7 +134,9 @@ class OpenAIBackend:
                 self._opens_in_reasoning.add(model.id)
             await incoming.close()
 
-        return Reply(200, incoming.headers, incoming, decoder, close, self.name, model.id, notes)
+        return Reply(
+            200, incoming.headers, incoming, decoder, close, self.name, model.id, notes, hand_to=incoming.hand_to
+        )
 
     async def count(self, request: Request) -> int | None:
         """Prompt tokens by the server's own template and tokenizer, where it has an endpoint for that."""

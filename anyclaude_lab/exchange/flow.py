@@ -24,6 +24,7 @@ from anyclaude_lab.prompt.sections import CHARACTERS
 from anyclaude_lab.render.count import Count
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, Usage, message_start
+from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder
 from anyclaude_lab.wire.request import Request
 
 LEAST_OUTPUT_TOKENS = (
@@ -120,6 +121,13 @@ class Exchange:
             events = events[1:]
         self.untouched = self.untouched and not events and self.ending is Ending.OPEN
         return events
+
+    def take_text(self, data: bytes) -> list[Event] | None:
+        """The events of a piece that is more of the text being read; None where `next` has to read it."""
+        decoder = self.reply.decoder if self.reply else None
+        if not isinstance(decoder, OpenAIStreamDecoder) or self.first_content_s is None:
+            return None
+        return decoder.feed_text(data)
 
     def witness(self, events: list[Event]) -> None:
         """Note what the events say about the reply: first content, tool names, stop reason."""

@@ -27,6 +27,12 @@ class BodyWriter:
         """Commit to the status and headers; they go out with the first piece."""
         self._writer = cast(StreamWriter | None, await self._response.prepare(http))
 
+    @property
+    def flowing(self) -> bool:
+        """Whether `sent` would send: the head is out, and the client is there and reads."""
+        transport = self._transport
+        return transport is not None and transport.get_write_buffer_size() <= FULL_BYTES and not transport.is_closing()
+
     def sent(self, data: bytes) -> bool:
         """Whether the piece is on its way, as nearly every piece; else `write` has to be waited for.
 

@@ -15,6 +15,7 @@ from anyclaude_lab.wire.events import Event, ping
 from anyclaude_lab.wire.grammar import StreamGrammar
 
 if TYPE_CHECKING:
+    from anyclaude_lab.proxy.shared_answer import Reader
     from anyclaude_lab.trace.record import Recording
 
 STREAM_HEADERS = {
@@ -62,6 +63,16 @@ class ClientStream:
             await self._commit()
         await self._send(events)
 
+    def take(self, data: bytes, reader: Reader) -> bool:
+        """Send a piece as it arrives, where it is more text and the client reads; see `Reply.hand_to`."""
+        if not self._body.flowing or (events := reader.take_text(data)) is None:
+            return False
+        if events:
+            self._body.sent(more := self._judged(events))
+            if self._recording is not None:
+                self._recording.wrote(more)
+        return True
+
     async def end(self, ending: Ending) -> web.StreamResponse:
         """Finish: a complete stream cleanly, a cut one by closing the connection: the client asks again."""
         self._keeper.cancel()
@@ -87,16 +98,20 @@ class ClientStream:
                 await self._send([self._start])
 
     async def _send(self, events: list[Event]) -> None:
+        data = self._judged(events)
+        if not self._body.sent(data):
+            await self._body.write(data)
+        if self._recording is not None:
+            self._recording.wrote(data)
+
+    def _judged(self, events: list[Event]) -> bytes:
+        """The bytes of events that go out now."""
         for event in events:
             complaint = self._grammar.check(event)
             if complaint:
                 self._complain(complaint)
         self._next_sign = self._loop.time() + self._ping_s
-        data = events[0].encode() if len(events) == 1 else b"".join([event.encode() for event in events])
-        if not self._body.sent(data):
-            await self._body.write(data)
-        if self._recording is not None:
-            self._recording.wrote(data)
+        return events[0].encode() if len(events) == 1 else b"".join([event.encode() for event in events])
 
     def _complain(self, complaint: str) -> None:
         self._metrics.grammar_violations.labels("translated").inc()

@@ -103,6 +103,11 @@ class Log:
             shown = [f"{header}: {value}" for header, value in redact_headers(call.headers)]
             self._write("INFO", self.clean(f"{name} headers {orjson.dumps(shown).decode()}", own))
 
+    @property
+    def tells_events(self) -> bool:
+        """Whether `events` says anything."""
+        return self.level >= 3
+
     def events(self, request_id: str, events: list[Event]) -> None:
         """Level 3: the events of an answer, as they come."""
         if self.level >= 3:

@@ -142,6 +142,7 @@ async def _stream(
     try:
         await reader.opened()
         answering = False
+        hand_to = exchange.reply.hand_to if exchange.reply else None
         while (events := await reader.next()) is not None:
             if not stream.committed and exchange.ending in (Ending.CUT, Ending.ERROR):
                 raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
@@ -150,6 +151,8 @@ async def _stream(
             if not answering:
                 answering = exchange.first_content_s is not None
                 serving.live.reached(ask.request_id, exchange.progress, answering=answering)
+                if answering and hand_to is not None and not serving.log.tells_events:
+                    hand_to(lambda data: stream.take(data, reader))
         return await stream.end(exchange.ending)
     except AnyclaudeError as failure:
         if not stream.committed:
@@ -157,6 +160,8 @@ async def _stream(
         ask.failure, ask.cut = failure, True  # the status is out: let the client ask again
         return await stream.end(Ending.CUT)
     finally:
+        if exchange.reply is not None:
+            exchange.reply.hand_to(None)
         stream.release()
 
 

@@ -80,16 +80,28 @@ async def _copy(
     body = BodyWriter(response)
     witness = StreamGrammar(strict=False) if reply.decoder is not None else None
     cut, status = False, reply.status
+
+    def passed(data: bytes) -> None:
+        if recording is not None:
+            recording.wrote(data)
+        if witness is not None and reply.decoder is not None:
+            _see(serving, exchange, witness, reply.decoder.feed(data))
+
+    def take(data: bytes) -> bool:
+        if not body.flowing:
+            return False
+        body.sent(data)
+        passed(data)
+        return True
+
     try:
         await body.begin(http)
         try:
+            reply.hand_to(take)
             async for data in reply.body:
                 if not body.sent(data):
                     await body.write(data)
-                if recording is not None:
-                    recording.wrote(data)
-                if witness is not None and reply.decoder is not None:
-                    _see(serving, exchange, witness, reply.decoder.feed(data))
+                passed(data)
         except AnyclaudeError as failure:
             exchange.failure, cut = failure, True
         if witness is not None and reply.decoder is not None:
@@ -110,6 +122,7 @@ async def _copy(
         serving.metrics.disconnects.inc()
         raise
     finally:
+        reply.hand_to(None)
         await exchange.close()
         serving.finished(exchange, hints, status=status, recording=recording)
 

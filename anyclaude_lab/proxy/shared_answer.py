@@ -68,6 +68,16 @@ class SharedAnswer:
             raise StreamCut("This client read much more slowly than another one that joined its request.")
         return self._kept[at - self._forgotten]
 
+    def take_text(self, data: bytes) -> list[Event] | None:
+        """The events of a piece for the only reader, kept as if it had read them; None where it has to read it."""
+        if len(self.readers) != 1 or self._defect is not None:
+            return None
+        events = self.prepared.result().take_text(data)
+        if events:
+            self._kept.append(events)
+            self._events += len(events)
+        return events
+
     def forget(self) -> None:
         """Drop what no reader needs, once nobody can join any more."""
         if not self._called and self._events <= KEPT_EVENTS:
@@ -134,6 +144,14 @@ class Reader:
             return None
         self.at += bool(events)
         self.answer.forget()
+        return events
+
+    def take_text(self, data: bytes) -> list[Event] | None:
+        """What a piece brings that arrives while `next` waits, where it is more text and nobody else reads."""
+        events = self.answer.take_text(data)
+        if events:
+            self.at += 1
+            self.answer.forget()
         return events
 
     def leave(self) -> bool:

@@ -143,6 +143,20 @@ class OpenAIStreamDecoder:
             events += self._read(items)
         return events + self._begun() if events else self._begun()
 
+    def feed_text(self, data: bytes) -> list[Event] | None:
+        """The events of bytes that are nothing but frames of text like the last one; None, unread, for all others."""
+        if self._over or not self._sse.between_frames:
+            return None
+        texts, at = [], 0
+        while at < len(data):
+            if (known := self._repeated.read(data, at)) is None:
+                return None
+            texts.append(known[0])
+            at = known[1]
+        for text in texts:
+            self._reply.text(text)
+        return self._begun()
+
     def close(self) -> list[Event]:
         """See `Decoder`."""
         if self._over:

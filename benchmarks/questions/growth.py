@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from functools import partial
+from pathlib import Path
 
 import orjson
 
@@ -35,6 +36,24 @@ def figures(options: Options) -> Table:
     files = FolderFiles(embedded.folder())
     rows = {f"{turns} turns": _row(files, turns) for turns in TURNS}
     return Table(rows, f"CPU ms of one request, medians of n = {ASKED} turns; the demonstration model's template")
+
+
+def draw(table: Table, path: Path) -> None:
+    """Milliseconds over turns, both on logarithmic axes, where what is linear has the slope of the dotted line."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    _, axes = plt.subplots(figsize=(7, 4.5))
+    for column in [name for name in next(iter(table.rows.values())) if name.endswith("_ms")]:
+        ms = [float(row[column] or 0) for row in table.rows.values()]
+        style = {"color": "black", "linewidth": 2.5} if column == "total_ms" else {}
+        axes.loglog(TURNS, ms, marker="o", label=column.removesuffix("_ms"), **style)
+    axes.loglog(TURNS, [0.2 * turns for turns in TURNS], ":", color="gray", label="0.2 ms a turn")
+    axes.set(xlabel="turns in the history", ylabel="CPU ms of the next request")
+    axes.legend(fontsize="small")
+    plt.savefig(path, metadata={"Date": None}, bbox_inches="tight")
 
 
 def _row(files: FolderFiles, turns: int) -> dict[str, Number]:

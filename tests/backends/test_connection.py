@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from anyclaude_lab.backends.http import HttpLeg
-from anyclaude_lab.errors import BackendFailed, StreamCut
+from anyclaude_lab.backends.http import Budgets, HttpLeg, Incoming
+from anyclaude_lab.errors import BackendFailed, BackendTimeout, StreamCut
+from tests.standins.http import wait_until_async
 
 
 @asynccontextmanager
@@ -95,3 +96,86 @@ async def test_a_body_shorter_than_its_length_is_cut() -> None:
         assert await anext(incoming) == b"short"
         with pytest.raises(StreamCut):
             await anext(incoming)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@asynccontextmanager
+async def telling(budgets: Budgets | None = None) -> AsyncIterator[tuple[Incoming, Callable[[bytes], None]]]:
+    """An answer that has begun with `first`, and the way to let its server say more; b"" ends the body."""
+    came: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(CHUNKED + b"5\r\nfirst\r\n")
+        came.set_result(writer)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    leg = HttpLeg(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", budgets=budgets)
+    incoming = await leg.open("GET", "/")
+    assert await anext(incoming) == b"first"
+    writer = await came
+    try:
+        yield incoming, lambda data: writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+    finally:
+        await incoming.close()
+        await leg.close()
+        writer.close()
+        server.close()
+
+
+async def test_pieces_are_handed_over_while_a_read_waits_and_read_where_they_were_refused() -> None:
+    async with telling() as (incoming, say):
+        taken: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            taken.append(data)
+            return data != b"refused"
+
+        incoming.hand_to(take)
+        reading = asyncio.ensure_future(anext(incoming))
+        for piece in (b"one", b"two", b"refused"):
+            say(piece)
+            await wait_until_async(lambda piece=piece: taken[-1:] == [piece], "the piece")  # type: ignore[misc]
+        assert await reading == b"refused"
+        say(b"unread")  # nobody waits: it is kept
+        await asyncio.sleep(0.02)
+        assert await anext(incoming) == b"unread"
+        assert taken == [b"one", b"two", b"refused"]
+        incoming.hand_to(None)
+        say(b"three")
+        say(b"")
+        assert await incoming.read() == b"three"
+
+
+async def test_what_a_taker_raises_the_read_raises() -> None:
+    async with telling() as (incoming, say):
+
+        def take(data: bytes) -> bool:
+            raise ZeroDivisionError(data)
+
+        incoming.hand_to(take)
+        reading = asyncio.ensure_future(anext(incoming))
+        await asyncio.sleep(0)
+        say(b"one")
+        with pytest.raises(ZeroDivisionError):
+            await reading
+
+
+async def test_silence_after_a_piece_that_was_handed_over_is_a_timeout() -> None:
+    async with telling(Budgets(silence_s=20, gap_s=0.6)) as (incoming, say):
+        taken: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            taken.append(data)
+            return True
+
+        incoming.hand_to(take)
+        reading = asyncio.ensure_future(anext(incoming))
+        for _ in range(4):
+            await asyncio.sleep(0.2)  # all of it together is longer than a gap may be
+            say(b"more")
+        with pytest.raises(BackendTimeout, match=r"0\.6 s in the middle"):
+            await reading
+        assert taken == [b"more"] * 4
