@@ -48,7 +48,8 @@ class UntilClosed:
     ended = False
 
     def feed(self, data: bytes, pieces: list[bytes]) -> None:
-        pieces.append(data)
+        if data:  # the head may come alone, and an empty piece would read as the end
+            pieces.append(data)
 
 
 class Chunked:

@@ -47,6 +47,24 @@ async def test_a_body_without_a_length_ends_with_the_connection() -> None:
     assert await body_of(b"HTTP/1.1 200 OK\r\n\r\nall", b" of it") == b"all of it"
 
 
+async def test_the_head_may_come_alone_before_a_body_without_a_length() -> None:
+    opened = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n")  # as mlx_lm.server says it, long before its first word
+        await opened.wait()
+        writer.write(b"all of it")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    leg = HttpLeg(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    incoming = await leg.open("GET", "/")
+    opened.set()
+    assert await incoming.read() == b"all of it"
+    await leg.close()
+    server.close()
+
+
 async def test_what_is_announced_before_the_answer_is_passed_over() -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
     assert await body_of(early + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok") == b"ok"
