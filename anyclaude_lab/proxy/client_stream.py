@@ -111,7 +111,7 @@ class ClientStream:
             if complaint:
                 self._complain(complaint)
         self._next_sign = self._loop.time() + self._ping_s
-        return events[0].encode() if len(events) == 1 else b"".join([event.encode() for event in events])
+        return events[0].encode() if len(events) == 1 else b"".join([event.raw or event.encode() for event in events])
 
     def _complain(self, complaint: str) -> None:
         self._metrics.grammar_violations.labels("translated").inc()

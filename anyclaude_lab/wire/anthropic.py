@@ -68,11 +68,12 @@ class AnthropicDecoder:
         while at < size:
             if self._parser is None:
                 return [*events, _no_event(data[at:])]
-            if self._parser.between_frames and (known := self._repeated.read(data, at)) is not None:
-                text, end = known
-                events.append(Event(*self._like_the_last(text), data[at:end]))
-                at = end
-                continue
+            if self._parser.between_frames:
+                texts, ends = self._repeated.read(data, at)
+                if texts:
+                    events += self._like_the_last(texts, data, at, ends)
+                    at = ends[-1]
+                    continue
             end = data.find(b"\n\n", at) + 2
             frame = data[at : end if end > 1 else size]
             at += len(frame)
@@ -88,9 +89,13 @@ class AnthropicDecoder:
             self._parser = None
             return [_no_event(rest + data)]
 
-    def _like_the_last(self, text: str) -> tuple[str, JsonObject]:
-        """Type and data of an event that differs from the text delta before it in the text alone."""
-        return "content_block_delta", {**self._last, "delta": {**self._last["delta"], "text": text}}
+    def _like_the_last(self, texts: list[str], data: bytes, at: int, ends: list[int]) -> list[Event]:
+        """Events that differ from the text delta before them in the text alone."""
+        last, delta = self._last, self._last["delta"]
+        return [
+            Event("content_block_delta", {**last, "delta": {**delta, "text": text}}, data[start:end])
+            for text, start, end in zip(texts, (at, *ends), ends, strict=False)
+        ]
 
     def close(self) -> list[Event]:
         """The unfinished rest, if any; the ending is final."""

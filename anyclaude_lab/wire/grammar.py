@@ -95,8 +95,11 @@ class StreamGrammar:
     def check(self, event: Event) -> str | None:
         """Take the next event; None if it is legal here."""
         kind = event.type
-        if kind == "content_block_delta" and self._plain(event.data):
-            return None
+        if kind == "content_block_delta" and self._kind == "text" and self._phase is Phase.IN_BLOCK:
+            data = event.data  # a piece of text for the open block, as nearly every event: nothing to look closer at
+            delta = data.get("delta")
+            if data.get("index") == self._blocks - 1 and isinstance(delta, dict) and delta.get("type") == "text_delta":
+                return None
         if kind not in EVENT_NAMES:
             return f"unknown event {kind!r}" if self._strict else None
         if kind not in self._legal_next[self._phase]:
@@ -176,16 +179,6 @@ class StreamGrammar:
                 return f"{kind} block {index} repeats the id {block['id']}"
             self._tool_ids.add(block["id"])
         return None
-
-    def _plain(self, data: JsonObject) -> bool:
-        """Whether it is a piece of text for the open block, as nearly every event is: nothing to look closer at."""
-        return (
-            self._phase is Phase.IN_BLOCK
-            and self._kind == "text"
-            and data.get("index") == self._blocks - 1
-            and isinstance(delta := data.get("delta"), dict)
-            and delta.get("type") == "text_delta"
-        )
 
     def _delta(self, data: JsonObject) -> str | None:
         index, open_index = data.get("index"), self._blocks - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 
 import orjson
 
@@ -54,12 +55,20 @@ class BlockWriter:
         if self.open != "text":
             text = self._begin("text", text)
         if text:
-            self.chars += len(text)
-            # The hot path: encoded once, here, from a template.
-            raw = self._head + orjson.dumps(text) + b"}}\n\n"
-            delta = {"type": "text_delta", "text": text}
-            data = {"type": "content_block_delta", "index": self.count - 1, "delta": delta}
-            self.events.append(Event("content_block_delta", data, raw))
+            self.texts((text,))
+
+    def texts(self, texts: Iterable[str]) -> None:
+        """Pieces of the answer, whose block is open. The hot path: encoded once, here, from a template."""
+        head, index, dumps = self._head, self.count - 1, orjson.dumps
+        for text in texts:
+            if text:
+                self.chars += len(text)
+                data = {
+                    "type": "content_block_delta",
+                    "index": index,
+                    "delta": {"type": "text_delta", "text": text},
+                }
+                self.events.append(Event("content_block_delta", data, head + dumps(text) + b"}}\n\n"))
 
     def thinking(self, text: str) -> None:
         """A piece of visible reasoning."""

@@ -111,6 +111,17 @@ class ReplyAssembler:
             else:
                 self._answer(piece)
 
+    def texts(self, texts: list[str]) -> None:
+        """Pieces of what the model wrote, one after the other; looked at together where none can hold a marker."""
+        whole = texts[0] if len(texts) == 1 else "".join(texts)
+        passes = not self._waiting and self.blocks.open == "text" and self._filter.passes(whole)
+        if passes and self.splitter.passes(whole) and (self._parser is None or self._parser.passes(whole)):
+            self._text_since_flush = True
+            self.blocks.texts(texts)
+        else:
+            for text in texts:
+                self.text(text)
+
     def reasoning(self, text: str) -> None:
         """A piece of reasoning that the server told apart itself."""
         if text:

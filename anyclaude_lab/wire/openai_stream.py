@@ -127,12 +127,13 @@ class OpenAIStreamDecoder:
         events: list[Event] = []
         at, size = 0, len(data)
         while at < size and self.ending is Ending.OPEN:
-            if self._sse.between_frames and (known := self._repeated.read(data, at)) is not None:
-                text, at = known
-                self._reply.text(text)
-                continue
-            if self._reply.blocks.events:
-                events += self._begun()
+            if self._sse.between_frames:
+                texts, ends = self._repeated.read(data, at)
+                if texts:
+                    self._reply.texts(texts)
+                    events += self._begun()
+                    at = ends[-1]
+                    continue
             end = data.find(b"\n\n", at) + 2
             frame = data[at : end if end > 1 else size]
             at += len(frame)
@@ -141,20 +142,16 @@ class OpenAIStreamDecoder:
             except BackendFailed as failure:
                 return events + self._fail(failure)
             events += self._read(items)
-        return events + self._begun() if events else self._begun()
+        return events
 
     def feed_text(self, data: bytes) -> list[Event] | None:
         """The events of bytes that are nothing but frames of text like the last one; None, unread, for all others."""
         if self._over or not self._sse.between_frames:
             return None
-        texts, at = [], 0
-        while at < len(data):
-            if (known := self._repeated.read(data, at)) is None:
-                return None
-            texts.append(known[0])
-            at = known[1]
-        for text in texts:
-            self._reply.text(text)
+        texts, ends = self._repeated.read(data, 0)
+        if not texts or ends[-1] < len(data):
+            return None
+        self._reply.texts(texts)
         return self._begun()
 
     def close(self) -> list[Event]:

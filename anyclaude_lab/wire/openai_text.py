@@ -154,9 +154,13 @@ class TokenFilter:
         self._held = ""
         self._fence = 0  # length of the run of backticks that opened the code we are in; 0 outside
 
+    def passes(self, text: str) -> bool:
+        """Whether `text` holds nothing to take out; then it need not be fed."""
+        return not self._held and not self._fence and self._reader.starts.search(text) is None
+
     def feed(self, text: str) -> str:
         reader = self._reader
-        if not self._held and not self._fence and reader.starts.search(text) is None:
+        if self.passes(text):
             return text
         text = self._held + text
         keep = reader.beginnings.at_end(text)

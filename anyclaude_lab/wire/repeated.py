@@ -35,17 +35,23 @@ class RepeatedFrame:
         self._in_vain += 1
         return True
 
-    def read(self, data: bytes, at: int) -> tuple[str, int] | None:
-        """The text of the frame that begins at `at`, and where it ends; None where it is another one, or not whole."""
-        head = self._head
-        if not head or not data.startswith(head, at):
-            return None
-        start = at + len(head)
-        end = data.find(self._tail, start)
-        if end < 0 or (text := _text(data[start:end])) is None:
-            return None
-        self._in_vain = 0
-        return text, end + len(self._tail)
+    def read(self, data: bytes, at: int) -> tuple[list[str], list[int]]:
+        """The texts of the frames from `at` on, and where each ends, up to the first that is another, or not whole."""
+        texts: list[str] = []
+        ends: list[int] = []
+        head, tail = self._head, self._tail
+        before, behind = len(head), len(tail)
+        while head and data.startswith(head, at):
+            start = at + before
+            end = data.find(tail, start)
+            if end < 0 or (text := _text(data[start:end])) is None:
+                break
+            at = end + behind
+            texts.append(text)
+            ends.append(at)
+        if texts:
+            self._in_vain = 0
+        return texts, ends
 
 
 def _text(inside: bytes) -> str | None:
