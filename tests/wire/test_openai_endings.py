@@ -1,5 +1,6 @@
 """Rules 21, 27, 28, 31: how a reply ends when the backend breaks off, fails in mid-stream, or never streams at all."""
 
+import json
 from typing import Any
 
 import orjson
@@ -52,6 +53,31 @@ def test_a_finished_call_that_fits_its_schema_is_delivered() -> None:
     reply = decode([TEXT, WHOLE], done=False)
     assert (reply.ending, reply.ended, reply.decoder.failure) == (Ending.COMPLETE, "tool_use", None)
     assert reply.calls == [("Bash", {"command": "ls -la"})]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"command": {"type": "any"}}},
+        {"properties": {"command": {"type": "string", "minLength": "2"}}},
+        {"properties": ["command"]},
+        {"required": 5},
+        {"$schema": []},
+        {"$id": 5},
+        {"$ref": "#"},
+        {"$ref": "http://127.0.0.1:9/schema"},
+        {"$ref": "file:///etc/passwd"},
+        {"properties": {"command": {"pattern": "^(l+)+$"}}},
+        {"patternProperties": {"^(c+)+$": {}}, "additionalProperties": False},
+    ],
+    ids=str,
+)
+def test_a_finished_call_is_delivered_whatever_its_schema_is(schema: dict[str, Any]) -> None:
+    """Those of MCP servers are of any shape; none may stop the proxy, make it wait or make it ask somebody."""
+    offered = {"Bash": schema}
+    call = piece(json.dumps({"command": "l" * 40 + "!", "c" * 40 + "!": 1}), name="Bash", id="a", index=0)
+    assert decode([call], done=False, offered=offered).ending is Ending.COMPLETE
+    assert decode([piece("[1]", name="Bash", id="a", index=0)], done=False, offered=offered).ending is Ending.CUT
 
 
 def test_text_behind_a_finished_call_does_not_spoil_it() -> None:
