@@ -39,6 +39,8 @@ gate: $(VENV)/installed-dev
 MINUTES ?= 10
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+	for target in "openai stream" "anthropic stream" request "error body" "http answer"; do \
+	  $(BIN)/python -m tests.fuzz.guided "$$target" --keep || exit 1; done
 
 # Hours of the real proxy and client under faults; each part leaves its figures in benchmarks/soak/results.
 soak: clients

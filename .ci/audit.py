@@ -12,11 +12,12 @@ import json
 import re
 import sys
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 DATABASE = "https://api.osv.dev/v1"
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", re.MULTILINE)
-WAIT_S = 20
+WAIT_S = 10
 
 
 def ask(path: str, body: object = None) -> dict[str, list[dict[str, object]]]:
@@ -33,7 +34,7 @@ def main(locks: list[str]) -> int:
     queries = [{"package": {"name": name, "ecosystem": "PyPI"}, "version": version} for name, version in pinned]
     try:
         results = ask("querybatch", {"queries": queries})["results"]
-    except OSError as error:
+    except (OSError, HTTPException, ValueError, KeyError) as error:  # a network may answer for the database
         print(f"{len(pinned)} packages were not audited: {DATABASE} cannot be reached ({error})")
         return 0
     weak = [(pair, found) for pair, found in zip(pinned, results, strict=True) if found.get("vulns")]

@@ -8,7 +8,9 @@ folder of ours below the system's temporary one.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -108,6 +110,14 @@ def require_mlx() -> None:
             importlib.import_module(module)
         except ImportError as error:
             missing(f"{module}: {error}")
+
+
+def require_atheris() -> None:
+    """The fuzzer, which there is for Linux on x86-64 alone."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("atheris is for Linux on x86-64")
+    if importlib.util.find_spec("atheris") is None:
+        missing("atheris")
 
 
 def _program(names: tuple[str, ...], what: str) -> Path:

@@ -152,8 +152,10 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> bytes:
         """Take the head in; what is left of `data` belongs to the body."""
+        seen = max(0, len(self._head_bytes) - 3)  # the end may have begun there, not earlier
         self._head_bytes += data
-        while end := _END_OF_HEAD.search(self._head_bytes):
+        while end := _END_OF_HEAD.search(self._head_bytes, seen):
+            seen = 0
             raw, self._head_bytes = self._head_bytes[: end.end()], self._head_bytes[end.end() :]
             head = _parsed(raw)
             if head.code == 101 or head.upgrade:

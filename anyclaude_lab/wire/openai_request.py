@@ -12,7 +12,7 @@ from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_content import json_text
 from anyclaude_lab.wire.openai_dialect import Dialect, for_model
 from anyclaude_lab.wire.openai_messages import alternating, chat_messages, reminder
-from anyclaude_lab.wire.request import Request, is_client_tool
+from anyclaude_lab.wire.request import MOST_TOKENS, Request, is_client_tool
 from anyclaude_lab.wire.schema_dialect import tool_parameters
 from anyclaude_lab.wire.tool_names import ToolNames
 
@@ -136,7 +136,7 @@ def _sampling(request: Request, dialect: Dialect, body: JsonObject, notes: list[
         if _is_number(source.get(field)):  # quirk(mlx-lm): null is refused
             body[field] = source[field]
     if dialect.top_k and _is_number(source.get("top_k")) and source["top_k"] > 0:
-        body["top_k"] = int(source["top_k"])
+        body["top_k"] = min(int(source["top_k"]), MOST_TOKENS)
     stops = [stop for stop in source.get("stop_sequences") or [] if isinstance(stop, str) and stop]
     if dialect.max_stops is not None and len(stops) > dialect.max_stops:
         notes.append(

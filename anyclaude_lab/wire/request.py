@@ -17,6 +17,7 @@ from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.json_text import loads
 
+MOST_TOKENS = 2**31 - 1  # more than any window, and what every server can read
 ROLES = ("user", "assistant", "system")  # `system` stands inside `messages` since Claude Code 2.1.197
 _LONG_CONTEXT_SUFFIX = re.compile(r"\[1m\]\Z", re.IGNORECASE)
 
@@ -141,6 +142,8 @@ def _check(body: JsonObject, *, counting: bool) -> None:
         _required(body, "max_tokens", "")
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0 or limit % 1):
         raise InvalidRequest(f"max_tokens: Input should be a whole number of tokens; found {limit!r}.")
+    if limit is not None and limit > MOST_TOKENS:
+        raise InvalidRequest(f"max_tokens: Input should be at most {MOST_TOKENS}; found {limit!r}.")
     _check_system(body.get("system"))
     _check_tools(body.get("tools"))
     messages = _required(body, "messages", "")

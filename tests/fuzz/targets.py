@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyclaude_lab.backends.connection import Connection, NoHttp
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest, SettingsError
 from anyclaude_lab.exchange.flow import ODD_SHAPE
 from anyclaude_lab.prompt.billing import remove_billing
@@ -84,6 +86,29 @@ def _anthropic(data: bytes, chance: random.Random) -> None:
         witness.check(event)
         event.encode()
     witness.finish(decoder.ending)
+
+
+_LOOP = asyncio.new_event_loop()
+
+
+def _http(data: bytes, chance: random.Random) -> None:
+    """The answer of a server: whatever it sends and however it is cut, the body or why there is none."""
+
+    async def read(pieces: Iterable[bytes]) -> tuple[int, bytes, str]:
+        connection, body = Connection("POST"), b""
+        for piece in pieces:
+            connection.data_received(piece)
+        connection.connection_lost(None)
+        try:
+            status = (await connection.answered(1)).code
+            while piece := await connection.read(1):
+                body += piece
+        except (NoHttp, OSError) as error:
+            return 0, body, type(error).__name__
+        return status, body, ""
+
+    whole = _LOOP.run_until_complete(read([data]))
+    assert _LOOP.run_until_complete(read(_pieces(data, chance))) == whole, "another cut, another answer"
 
 
 def _request(data: bytes, chance: random.Random) -> None:
@@ -196,6 +221,12 @@ SETTINGS = {
     },
     "circuitBreaker": {"enabled": True},
 }
+ANSWERS = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"4\r\ndata\r\n3;x=1\r\n: 1\r\n10\r\n\n\ndata: [DONE]\n\n\r\n0\r\nX-Trailer: 1\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello",
+    b"HTTP/1.0 200 OK\nServer: BaseHTTP\n\nuntil it closes",
+)
 HEADERS = b"""x-claude-code-session-id: s
 x-claude-code-prev-tool-durations: Bash=1;Read=2
 x-stainless-retry-count: 1
@@ -208,6 +239,7 @@ TARGETS = (
     Target("anthropic stream", _anthropic, _events(), 5),
     Target("request", _request, (json.dumps(REQUEST).encode(), json.dumps(ASK).encode()), 5),
     Target("error body", _error, ERRORS, 2),
+    Target("http answer", _http, ANSWERS, 3),
     Target("headers", _headers, (HEADERS,), 1),
     Target("settings file", _settings, (json.dumps(SETTINGS).encode(),), 1),
 )

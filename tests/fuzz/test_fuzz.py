@@ -8,12 +8,27 @@ import time
 import pytest
 
 from tests.fuzz.__main__ import Defect, batch
+from tests.fuzz.corpus import read
+from tests.fuzz.guided import explore
 from tests.fuzz.targets import TARGETS, Target, _streams
+from tests.requirements import require_atheris
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_damaged_input_is_borne(target: Target) -> None:
     batch(target, random.Random(20261122), 300)
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if read(target.name)], ids=lambda target: target.name)
+def test_what_is_kept_of_earlier_runs_is_borne(target: Target) -> None:
+    for data in read(target.name):
+        target.run(data, random.Random(1))
+
+
+def test_coverage_guides_the_fuzzer_and_a_defect_ends_it() -> None:
+    require_atheris()
+    assert explore("openai stream", 2) == 0
+    assert explore("planted", 2) != 0
 
 
 def _crashes(data: bytes, chance: random.Random) -> None:

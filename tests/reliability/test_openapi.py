@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-import yaml
+import yaml  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
@@ -47,7 +47,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @SURFACE.parametrize()
 @GENERATED
-def test_every_answer_is_as_described(case: schemathesis.Case, url: str) -> None:
+def test_every_answer_is_as_described(case: schemathesis.Case[Any], url: str) -> None:
     case.call_and_validate(base_url=url, checks=CHECKS, timeout=20)
 
 

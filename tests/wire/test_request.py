@@ -47,6 +47,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "no max_tokens": (body(max_tokens=...), "max_tokens: Field required"),
     "text for max_tokens": (body(max_tokens="10"), "max_tokens: Input should be a whole number of tokens; found '10'."),
     "true for max_tokens": (body(max_tokens=True), "max_tokens: Input should be a whole number of tokens; found True."),
+    "endless max_tokens": (body(max_tokens=1e20), "max_tokens: Input should be at most 2147483647; found 1e+20."),
     "negative max_tokens": (body(max_tokens=-1), "max_tokens: Input should be a whole number of tokens; found -1."),
     "no messages": (body(messages=...), "messages: Field required"),
     "empty messages": (body(messages=[]), "messages: at least one message is required"),
