@@ -27,7 +27,7 @@ __all__ = ["start"]
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "docs" / "openapi.yaml").read_text("utf-8"))
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
 SURFACE = schemathesis.openapi.from_dict(DOCUMENT).exclude(path="/v1/live")  # it never ends
-GENERATED = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+GENERATED = settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
