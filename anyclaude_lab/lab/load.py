@@ -46,10 +46,7 @@ class Traces:
                 continue
             self.complaints += trace.complaints
             self.sources.append(source)
-            undefined = {call["tool"] for call in rows.calls if not call["offered"]}
-            if undefined:
-                names = ", ".join(sorted(undefined))
-                self.complaints.append(f"{trace.name}: tools are called that no request defines: {names}.")
+            self.complaints += _undefined(rows, trace.name)
             sessions += rows.sessions()
             turns += rows.turns
             calls += rows.calls
@@ -131,6 +128,16 @@ def load(path: str | Path | Sequence[str | Path]) -> Traces:
         reason = traces.complaints[0] if traces.complaints else "there is no .jsonl, .jsonl.gz or .zip file"
         raise SettingsError(f"No trace was found in {', '.join(map(str, paths))}: {reason}")
     return traces
+
+
+def _undefined(rows: TraceRows, file: str) -> list[str]:
+    """A sentence for the calls of tools that their requests do not define, with the line of the first."""
+    calls = [call for call in rows.calls if not call["offered"]]
+    if not calls:
+        return []
+    lines = {(turn["lane"], turn["turn"]): turn["line"] for turn in rows.turns}
+    first, names = min(lines[call["lane"], call["turn"]] for call in calls), sorted({call["tool"] for call in calls})
+    return [f"{file}, line {first}: tools are called that no request defines: {', '.join(names)}."]
 
 
 def _stem(file: str) -> str:

@@ -1,63 +1,98 @@
-"""What the attribution block costs a local model: time to the first content with it and without, turn by turn.
+"""What the attribution block costs a local model: the second turn of a conversation with the block and without.
 
-Every request of the bundled sessions gets a block whose last field differs each time, as the client sends it; then both
-ways are replayed on the embedded engine. `python -m benchmarks.lab.billing [TURNS PER SESSION]` (6).
+    python -m benchmarks.lab.billing [--tokens N ...] [--pairs N]
+
+Claude Code puts a block in front of its system prompt whose last field differs on every turn. Each pair is two
+conversations that nobody has asked before, of the same length; both turns of one go through our prompt work with
+`strip_billing`, those of the other without. Which comes first changes from pair to pair. Measured is the second turn,
+until its first token has ended the answer. Prints the ratio (geometric mean over pairs, 95% by bootstrap over pairs).
+Model: random float32 weights, a token is a letter; `mlx_lm.server`, greedy.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import random
+import statistics
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import orjson
-
-import anyclaude_lab as lab
 from anyclaude_lab.lab.metrics.statistics import geometric_speedup
 from anyclaude_lab.prompt.billing import PREFIX
-from anyclaude_lab.trace.read import read_trace
-from anyclaude_lab.trace.record import Encoder, Entry, Recording
-from anyclaude_lab.trace.redaction import Redaction
+from anyclaude_lab.prompt.pipeline import Plan, run
+from anyclaude_lab.wire.openai_dialect import MLX_LM
+from anyclaude_lab.wire.openai_request import to_openai
+from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.tool_names import ToolNames
+from benchmarks.engine.random_model import Shape, write
+from benchmarks.engine.serving import Messages, Reply, Server, stock
 
-TRACES = Path(__file__).parents[2] / "traces"
 BLOCK = f"{PREFIX} cc_version=0.0.0; cc_entrypoint=sample; cch={{:05x}};"
+SHAPE = Shape(layers=4, width=256, heads=4)
+WAYS = {"with the block": False, "without": True}
 
 
-def billed(source: Path) -> bytes:
-    """The session with a block before every system prompt."""
-    encoder = Encoder(Redaction(b"k"))
-    data = [encoder.start()]
-    for number, exchange in enumerate(read_trace(source).in_order()):
-        body = orjson.loads(exchange.body)
-        body["system"] = [{"type": "text", "text": BLOCK.format(number * 7919)}, *body.get("system", [])]
-        facts = {name: exchange.data[name] for name in ("lane", "agent", "request_class", "request_id")}
-        pieces = [(at_s, text.encode()) for at_s, text in exchange.pieces]
-        recording = Recording(exchange.data["started_s"], pieces)
-        data.append(encoder.lines(Entry(exchange.session, facts, 200, orjson.dumps(body), recording))[0])
-    return b"".join(data)
+@dataclass(slots=True)
+class Client:
+    """Talks as Claude Code does, as far as the block is concerned."""
+
+    server: Server
+    chosen: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def second_turn(self, tokens: int, strip: bool) -> Reply:
+        """Of a new conversation behind a system prompt of `tokens` letters."""
+        system = "".join(self.chosen.choices("abcdefghijklmnopqrstuvwxyz     ", k=tokens))
+        talk: Messages = [{"role": "user", "content": "Begin."}]
+        first = self.server.ask(self._sent(system, talk, strip), tools=False)
+        talk += [{"role": "assistant", "content": first.text or "."}, {"role": "user", "content": "Go on, please."}]
+        return self.server.ask(self._sent(system, talk, strip), tools=False)
+
+    def _sent(self, system: str, talk: Messages, strip: bool) -> Messages:
+        block = BLOCK.format(self.chosen.randrange(16**5))
+        body: dict[str, Any] = {"model": "m", "max_tokens": 1, "messages": talk}
+        body["system"] = [{"type": "text", "text": block}, {"type": "text", "text": system}]
+        request, _, _ = run(Request(body), Plan(strip_billing=strip, stabilise=False))
+        messages: Messages = to_openai(request, MLX_LM, model="", names=ToolNames.for_tools([]))[0]["messages"]
+        return messages
 
 
-def main(turns_per_session: int = 6) -> None:
-    """Replay both, pair the turns, print the ratio with its interval."""
-    variants = [
-        lab.variant("with the block", backend="embedded", strip_billing=False, stabilise=False),
-        lab.variant("without", backend="embedded", strip_billing=True, stabilise=False),
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        for source in TRACES.glob("*.jsonl"):
-            if source.stem != "broken-prefix":
-                Path(folder, source.name).write_bytes(billed(source))
-        Path(folder, "broken-prefix.jsonl").write_bytes((TRACES / "broken-prefix.jsonl").read_bytes())
-        run = lab.replay(lab.load(folder), variants, turns_per_session=turns_per_session)
-    table = run.compare().dropna(subset=["ttft_s", "ttft_s_baseline"])
-    later = table[table["turn"] > 0]
-    for name, part in (("all turns", table), ("all but the first of a conversation", later)):
-        cold, warm = [float(x) for x in part["ttft_s_baseline"]], [float(x) for x in part["ttft_s"]]
-        found = geometric_speedup(cold, warm, [str(x) for x in part["session"]])
-        print(f"{name}: first content {found} times sooner without the block (n={found.n}, sessions={found.clusters})")
-    summary = run.summary()[["variant", "prompt_tokens_mean", "reported_hit_rate", "ttft_median_s"]]
-    print(summary.to_string(index=False))
+def measure(client: Client, tokens: int, pairs: int) -> None:
+    """Ask all pairs of one length and print what they took."""
+    found: dict[str, list[Reply]] = {way: [] for way in WAYS}
+    for pair in range(pairs):
+        for way in list(WAYS)[:: 1 if pair % 2 == 0 else -1]:
+            found[way].append(client.second_turn(tokens, WAYS[way]))
+    seconds = {way: [reply.seconds for reply in replies] for way, replies in found.items()}
+    ratio = geometric_speedup(*seconds.values(), [str(pair) for pair in range(pairs)])
+    each = [block / without for block, without in zip(*seconds.values(), strict=True)]
+    spread = f"n={pairs} pairs, {min(each):.1f} to {max(each):.1f}"
+    print(
+        f"{tokens:,} tokens of system prompt: with the block the second turn takes {ratio.estimate:.1f} times as long"
+    )
+    print(f"  [{ratio.low:.1f}, {ratio.high:.1f}] ({spread})")
+    for way, replies in found.items():
+        share = sum(r.cached_tokens for r in replies) / sum(r.prompt_tokens for r in replies)
+        print(f"  {way}: median {statistics.median(seconds[way]):.2f} s, {share:.1%} of the prompt from the cache")
+
+
+def main() -> None:
+    """Measure every length on one server."""
+    flags = argparse.ArgumentParser("python -m benchmarks.lab.billing")
+    flags.add_argument("--tokens", type=int, nargs="+", default=[2800, 8000])
+    flags.add_argument("--pairs", type=int, default=10)
+    given = flags.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = write(Path(scratch, "model"), shape=SHAPE)
+        size_mb = (folder / "model.safetensors").stat().st_size / 1e6
+        print(f"{SHAPE.layers} layers x {SHAPE.width}, random float32 weights of {size_mb:.1f} MB; ratios, not speed")
+        with stock(folder) as server:
+            client = Client(server)
+            client.second_turn(min(given.tokens), True)  # warms up, not counted
+            for tokens in given.tokens:
+                measure(client, tokens, given.pairs)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 6)
+    main()

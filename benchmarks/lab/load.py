@@ -63,22 +63,26 @@ import resource, sys, time
 began = time.perf_counter()
 import anyclaude_lab as lab
 traces = lab.load(sys.argv[1])
+said = f"{len(traces.sessions):,} sessions, {len(traces.turns):,} requests, {len(traces.tool_calls):,} calls"
+if sys.argv[2] != "tables":
+    began = time.perf_counter()
+    said = f"{len(getattr(traces, sys.argv[2])):,} rows of .{sys.argv[2]}, besides"
 seconds = time.perf_counter() - began
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(f"{len(traces.sessions):,} sessions, {len(traces.turns):,} requests, {len(traces.tool_calls):,} calls: "
-      f"{seconds:.1f} s, peak {peak:,.0f} MB")
+print(f"{said}: {seconds:.1f} s, peak of the process {peak:,.0f} MB", flush=True)
 """
 
 
 def main(sessions: int = 1000) -> None:
-    """Write the sessions, load them in a process of its own, print what it took."""
+    """Write the sessions, load them, and the lazy tables, in processes of their own; print what it took."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         for number in range(sessions):
             Path(folder, f"{number:05}.jsonl").write_bytes(session(number))
         size_mb = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
         print(f"written: {size_mb:,.0f} MB in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-        subprocess.run([sys.executable, "-c", LOAD, folder], check=True)
+        for what in ("tables", "blocks", "events"):
+            subprocess.run([sys.executable, "-c", LOAD, folder, what], check=True)
 
 
 if __name__ == "__main__":

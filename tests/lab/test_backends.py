@@ -6,13 +6,15 @@ import pytest
 
 import anyclaude_lab as lab
 from anyclaude_lab.lab.load import Traces
+from anyclaude_lab.lab.metrics.fidelity import RUNGS
 from tests.standins.anthropic_api import AnthropicStandIn
 from tests.standins.http import running
 from tests.standins.openai_api import OpenAIStandIn
-from tests.standins.script import Refusal, ToolCall, reply
+from tests.standins.script import Refusal, Reply, ToolCall, reply
 from tests.trace.record_sessions import BUNDLED
 
-READ = reply(ToolCall("Read", {"file_path": "/srv/basket/basket.py"}))
+READ_INPUT = {"file_path": "/srv/basket/basket.py"}
+READ = reply(ToolCall("Read", READ_INPUT))
 TEXT = reply("It divides by zero.")
 
 
@@ -33,6 +35,27 @@ def test_a_local_server_is_asked_in_its_dialect_and_judged(traces: Traces) -> No
     assert asked[0]["temperature"] == 0.0
     assert all(chat["messages"][0]["content"].startswith("[") for chat in asked), "the nonce of the arm"
     assert server.violations == []
+
+
+@pytest.mark.parametrize(
+    ("turn", "said", "rung", "failure"),
+    [
+        (0, TEXT, "trigger", "missed_call"),
+        (0, reply(ToolCall("Bash", {"command": "ls"})), "name", "wrong_tool"),
+        (0, reply(ToolCall("Read", {"file_path": "/srv/basket/other.py"})), "values", "value"),
+        (0, reply(ToolCall("Read", READ_INPUT | {"limit": 5})), "keys", "extra_argument"),
+        (0, reply('<tool_call>{"name": "Read", "arguments": {"file'), "parseable", "unparsed"),
+        (4, READ, "trigger", "spurious_call"),
+    ],
+)
+def test_a_server_that_behaves_otherwise_is_found_on_the_right_rung(
+    traces: Traces, turn: int, said: Reply, rung: str, failure: str
+) -> None:
+    with running(OpenAIStandIn([*[TEXT] * turn, said], profile="mlx-lm")) as server:
+        changed = lab.variant("changed", backend=f"mlx={server.url}/v1")
+        run = lab.replay(traces, [changed], progress=False, turns_per_session=turn + 1)
+    row = run.turns.iloc[turn]
+    assert (RUNGS[row["failed_rung"]], row["failure"]) == (rung, failure)
 
 
 def test_the_api_gets_the_recorded_request_for_another_model(traces: Traces, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,7 @@ def test_tools_that_no_request_defines_are_named_and_not_held_against_anybody(tm
     entry = Entry("s", {"lane": "s/1", "request_id": "1"}, 200, orjson.dumps(body), Recording(0.0, [(0.1, answer)]))
     (tmp_path / "t.jsonl").write_bytes(encoder.start() + encoder.lines(entry)[0])
     traces = lab.load(tmp_path)
-    assert "Lost" in traces.complaints[0]
+    assert "t.jsonl, line " in traces.complaints[0] and "Lost" in traces.complaints[0]
     assert list(lab.replay(traces, [UNTOUCHED], progress=False).turns["fidelity"]) == [1.0]
 
 
