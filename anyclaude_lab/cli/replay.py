@@ -131,6 +131,7 @@ def breaks(words: Sequence[str]) -> int:
     flags.add_argument("--adapter", default="none", help="adapter (default: none)")
     flags.add_argument("--stub-tools", action="store_true", help="with tool stubs")
     flags.add_argument("--untouched", action="store_true", help="without any of our prompt work")
+    flags.add_argument("--order", default="lane", choices=["lane", "arrival"], help="what a prompt is held against")
     _format_flag(flags)
     given = flags.parse_args(words)
     from anyclaude_lab.lab.load import load
@@ -143,7 +144,7 @@ def breaks(words: Sequence[str]) -> int:
         "chosen", backend="scripted", tier=given.tier, adapter=given.adapter, stub_tools=given.stub_tools,
         strip_billing=ours, stabilise=ours,
     )  # fmt: skip
-    table = prefix_breaks(load(given.traces), chosen)
+    table = prefix_breaks(load(given.traces), chosen, order=given.order)
     if given.format == "table":
         kept = ["session", "turn", "cause", "pointer", "transform_blamed", "break_token", "tokens_lost", "fixed_tokens"]
         table["session"] = table["session"].str.slice(0, 8)

@@ -25,6 +25,7 @@ _DATE = re.compile(rf"\d{{4}}-\d\d-\d\d|\d{{1,2}}:\d\d|\b(?:{_DAYS})")
 _PATH = re.compile(r"(?:~|[A-Za-z]:)?[/\\][\w.~-]+(?:[/\\][\w.~-]+)+")
 _NONCE = re.compile(r"\b(?=\w*\d)[0-9A-Za-z]{4,}\b")
 _BILLING = "x-anthropic-billing-header:"
+OTHER_LANE = "other conversation"  # in the order of arrival: nothing changed, somebody else spoke
 FIXED_BY = {
     "nonce": "strip_billing where it is the billing block",
     "date": "stabilise",
@@ -99,6 +100,12 @@ def find_break(before: Sent, after: Sent, renderer: Renderer) -> Break | None:
         before=was,
         after=became,
     )
+
+
+def undone(before: Sent, after: Sent) -> Request:
+    """`after` with the first thing undone in which it does not continue `before`; as it is where there is none."""
+    change = _first_change(before.request, after.request)
+    return after.request if change is None else change[3]
 
 
 def _first_change(before: Request, after: Request) -> tuple[str, str, str, Request] | None:

@@ -56,7 +56,7 @@ class Renderer:
     def prompt(self, request: Request) -> Prompt | None:
         """What is sent for `request`; None where the template refuses it."""
         try:
-            return self.read(self._body(request))
+            return self.read(self.body(request))
         except InvalidRequest:
             return None
 
@@ -81,7 +81,7 @@ class Renderer:
         """The tokens of prompt and answer as one: what the server's cache holds afterwards."""
         message = {"role": "assistant", "content": answer or [{"type": "text", "text": ""}]}
         try:
-            return self.read(self._body(request.with_(messages=[*request.messages, message])), open_answer=False).tokens
+            return self.read(self.body(request.with_(messages=[*request.messages, message])), open_answer=False).tokens
         except InvalidRequest:
             return None
 
@@ -104,7 +104,8 @@ class Renderer:
         prompt = self.prompt(request)
         return len(prompt.tokens) if prompt else 0
 
-    def _body(self, request: Request) -> JsonObject:
+    def body(self, request: Request) -> JsonObject:
+        """The chat-completions body that is sent for it."""
         names = ToolNames.for_tools(request.offered_tools())
         dialect = self._adapter.dialect(MLX_LM, "")
         body, _ = to_openai(self._adapter.adapt(request), dialect, model="", names=names)

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 import anyclaude_lab as lab
+from anyclaude_lab.engine import embedded
+from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.lab.arms import embedded_renderer
 from anyclaude_lab.lab.breaks import Break, Sent, find_break
 from anyclaude_lab.lab.rendered import Renderer
 from anyclaude_lab.prompt.pipeline import Plan, run
 from anyclaude_lab.wire.request import Request
+from benchmarks.engine.serving import stock
+from tests.requirements import require_mlx
 from tests.trace.record_sessions import BUNDLED
 
 UNTOUCHED = lab.variant("untouched", backend="scripted", strip_billing=False, stabilise=False)
@@ -116,6 +120,29 @@ def test_the_bundled_sessions_break_where_they_were_made_to() -> None:
     cured = lab.prefix_breaks(traces, DEFAULT)
     assert set(cured["cause"]) == {"date", "tool inserted", "history rewrite", "path", "compaction"}
     assert cured["tokens_lost"].sum() < 0.4 * table["tokens_lost"].sum()
+
+
+def test_a_shared_cache_has_to_bear_other_conversations_too() -> None:
+    """In the order of arrival; the lanes themselves go on as they should."""
+    traces = lab.load(BUNDLED / "subagents.jsonl")
+    assert lab.prefix_breaks(traces, UNTOUCHED).empty
+    table = lab.prefix_breaks(traces, UNTOUCHED, order="arrival")
+    assert set(table["cause"]) == {"other conversation"}
+    assert (table["previous_lane"] != table["lane"]).all()
+    turns = traces.turns.sort_values("started_s")["lane"]
+    assert len(table) == (turns != turns.shift()).sum() - 1, "wherever another lane speaks"
+    with pytest.raises(SettingsError, match="arrival"):
+        lab.prefix_breaks(traces, UNTOUCHED, order="size")
+
+
+@pytest.mark.engine
+def test_a_cure_is_worth_on_the_real_server_what_was_said() -> None:
+    require_mlx()
+    from benchmarks.lab.counterfactual import gains
+
+    with stock(embedded.folder()) as server:
+        found, gained = next(gains(server, lab.load(BUNDLED / "broken-prefix.jsonl"), UNTOUCHED))
+    assert gained == found.fixed_tokens > 2000
 
 
 def test_the_cure_is_worth_what_it_says() -> None:
