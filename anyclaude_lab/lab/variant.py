@@ -106,13 +106,16 @@ class _Variants:
             raise SettingsError(
                 "The lab asks one server at a time: name it with mlx=URL, or start it and set LOCAL_URL."
             )
+        if settings.mode == "claude":  # byte for byte
+            return self("settings", backend=backend)
         return self(
             "settings",
             backend=backend,
-            tier=settings.filter_tier if settings.mode != "claude" else "off",
-            adapter=settings.adapter if settings.mode != "claude" else "none",
+            tier=settings.filter_tier,
+            adapter=settings.adapter,
             stub_tools=settings.stub_tools,
             strip_billing=settings.strip_billing,
+            stabilise=settings.stabilise,
         )
 
 

@@ -240,6 +240,31 @@ def test_a_wrong_variant_is_one_sentence(changes: dict[str, Any], said: str) -> 
         lab.variant("x", **changes)
 
 
+@pytest.mark.parametrize(
+    ("environment", "backend", "tier"),
+    [
+        ({}, "embedded", "aggressive"),
+        ({"LOCAL_URL": "http://127.0.0.1:9/v1"}, "mlx=http://127.0.0.1:9/v1", "aggressive"),
+        ({"ANYCLAUDE_MODE": "openrouter", "OPENROUTER_MODEL": "a/b"}, "openrouter=a/b", "off"),
+        ({"ANYCLAUDE_MODE": "claude"}, "claude=claude-sonnet-4-5", "off"),
+        ({"ANYCLAUDE_MODE": "mlx-cluster", "MLX_CLUSTER_NODES": '[{"id":"a","url":"http://127.0.0.1:9"}]'}, None, None),
+    ],
+)
+def test_a_variant_is_what_the_proxy_would_do_here(
+    environment: dict[str, str], backend: str | None, tier: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)} | environment)
+    monkeypatch.chdir(tmp_path)
+    if backend is None:
+        with pytest.raises(SettingsError, match="one server at a time"):
+            lab.variant.from_settings()
+        return
+    found = lab.variant.from_settings()
+    assert (found.backend, found.tier) == (backend, tier)
+    assert found.stub_tools is False
+    assert found.stabilise is (None if found.kind == "claude" else True)
+
+
 def test_variants_need_names_of_their_own(traces: Traces) -> None:
     with pytest.raises(SettingsError, match="name of its own"):
         lab.replay(traces, [UNTOUCHED, UNTOUCHED], progress=False)
