@@ -49,7 +49,7 @@ def replay(words: Sequence[str]) -> int:
     if given.turns is None and not (given.backend or given.grid or given.tier or given.stub_tools or given.adapter):
         given.turns = FIRST_LOOK_TURNS
         print(
-            f"A first look on the demonstration model: {FIRST_LOOK_TURNS} turns of each session, each asked in three ways. "
+            f"A first look on the demonstration model: {FIRST_LOOK_TURNS} turns of each session, asked in three ways. "
             "--turns asks for more, --backend asks another.",
             file=sys.stderr,
         )
