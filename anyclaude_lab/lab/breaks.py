@@ -83,8 +83,7 @@ def find_break(before: Sent, after: Sent, renderer: Renderer) -> Break | None:
         cause, fixed = "template", after.request
     else:
         section, pointer, cause, fixed = change
-    again = renderer.prompt(fixed)
-    gained = shared_tokens(before.prompt.tokens, again.tokens) - shared if again is not None else 0
+    gained = _reused(before.prompt, renderer.prompt(fixed)) - _reused(before.prompt, after.prompt)
     was, became = _excerpts(before.prompt.text, after.prompt.text, place)
     cause = _named(cause, was, became, before, after)
     return Break(
@@ -100,6 +99,11 @@ def find_break(before: Sent, after: Sent, renderer: Renderer) -> Break | None:
         before=was,
         after=became,
     )
+
+
+def _reused(before: Prompt, after: Prompt | None) -> int:
+    """Tokens of `after` that need not be computed behind `before`; its last one always is."""
+    return 0 if after is None else min(shared_tokens(before.tokens, after.tokens), len(after.tokens) - 1)
 
 
 def undone(before: Sent, after: Sent) -> Request:
