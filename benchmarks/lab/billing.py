@@ -65,8 +65,9 @@ def measure(client: Client, tokens: int, pairs: int) -> None:
         for way in list(WAYS)[:: 1 if pair % 2 == 0 else -1]:
             found[way].append(client.second_turn(tokens, WAYS[way]))
     seconds = {way: [reply.seconds for reply in replies] for way, replies in found.items()}
-    ratio = geometric_speedup(*seconds.values(), [str(pair) for pair in range(pairs)])
-    each = [block / without for block, without in zip(*seconds.values(), strict=True)]
+    slow_s, fast_s = seconds.values()
+    ratio = geometric_speedup(slow_s, fast_s, [str(pair) for pair in range(pairs)])
+    each = [slow / fast for slow, fast in zip(slow_s, fast_s, strict=True)]
     spread = f"n={pairs} pairs, {min(each):.1f} to {max(each):.1f}"
     print(
         f"{tokens:,} tokens of system prompt: with the block the second turn takes {ratio.estimate:.1f} times as long"

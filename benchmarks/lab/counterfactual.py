@@ -43,13 +43,14 @@ def gains(server: Server, traces: Traces, variant: Variant) -> Iterator[tuple[Br
 
 def _cached(server: Server, renderer: Renderer, nonce: int, before: Sent, then: Request) -> int:
     """Tokens of `then` that come from the cache when `before` was asked just now, those of its answer left out."""
-    asked_tokens = []
+    asked_tokens: list[int] = []
     for request in (before.request, then):
         marked = request.with_(system=[{"type": "text", "text": f"[{nonce}]"}, *request.system])
         body = renderer.body(marked) | {"model": "default_model", "max_tokens": 1, "stream": False}
         _, answer = server.whole(**body)
         asked_tokens.append(answer["usage"]["prompt_tokens"])
-    return min(answer["usage"]["prompt_tokens_details"]["cached_tokens"], asked_tokens[0])
+    cached_tokens = int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+    return min(cached_tokens, asked_tokens[0])
 
 
 def main() -> None:
