@@ -128,8 +128,16 @@ class ClusterBackend:
         if most is not None and len(asking.tried) > most:
             return None
         asked = Asked(asking.turn, asking.prompt_tokens, self._settings.least_cached_share)
-        choices = choose(self._strategy, [self._view(node, asking) for node in self.nodes], asked)
-        return next((choice for choice in choices if choice.index not in asking.tried), None)
+        views = [self._view(node, asking) for node in self.nodes]
+        choices = [choice for choice in choose(self._strategy, views, asked) if choice.index not in asking.tried]
+        left = choices or [choice for choice in self._last_resort() if choice.index not in asking.tried]
+        return left[0] if left else None
+
+    def _last_resort(self) -> list[Choice]:
+        """Nodes that rest, where nothing else is left: one may be well again, and a refused connection costs little."""
+        resting = [i for i, node in enumerate(self.nodes) if not (node.draining or node.silent)]
+        resting.sort(key=lambda index: self.nodes[index].rests_until)
+        return [Choice(index, "it rests, but no other node is left") for index in resting]
 
     def _view(self, node: Node, asking: _Asking) -> NodeView:
         now = self._clock()

@@ -11,7 +11,7 @@ from typing import Protocol
 from anyclaude_lab.backends.base import Backend
 from anyclaude_lab.backends.cluster.seen import Seen
 from anyclaude_lab.backends.cluster.strategies import State
-from anyclaude_lab.errors import AnyclaudeError
+from anyclaude_lab.errors import AnyclaudeError, BackendTimeout
 from anyclaude_lab.wire.events import JsonObject
 
 FIRST_REST_S = 1.0
@@ -45,6 +45,7 @@ class Node:
     rests_until: float = -math.inf
     draining: bool = False
     on_trial: bool = False  # the one request that tries it is on its way
+    silent: bool = False  # asking it costs a long wait
     last_error: str | None = None
     last_why: str | None = None
     lost: asyncio.Event = field(default_factory=asyncio.Event)  # checks gave it up: what waits there goes elsewhere
@@ -60,11 +61,11 @@ class Node:
         """What it is good for now."""
         if self.draining:
             return State.DRAINING
-        if self.failures_in_a_row and (self.on_trial or self.rests_until > now):
+        if self.failures_in_a_row and self.rests_until > now:
             return State.DOWN
         lately = [ok for when, ok in self._outcomes if now - when <= LATELY_S]
         failing = len(lately) >= LEAST_OUTCOMES and lately.count(False) >= self.unhealthy_share * len(lately)
-        return State.DEGRADED if failing or self._cut_until > now else State.UP
+        return State.DEGRADED if failing or self.on_trial or self._cut_until > now else State.UP
 
     def latency_s(self, now: float) -> float | None:
         """To the first content, lately; None where nothing was measured lately."""
@@ -82,6 +83,7 @@ class Node:
         self._outcomes.append((now, True))
         self.failures_in_a_row = self.missed_checks = 0
         self.rests_until, self.on_trial, self.last_error = -math.inf, False, None
+        self.silent = False
         self.lost.clear()
 
     def erred(self, error: AnyclaudeError, now: float) -> None:
@@ -98,7 +100,9 @@ class Node:
     def went_down(self, error: AnyclaudeError, now: float) -> None:
         """It does not answer. Whatever it had computed may be gone when it comes back."""
         self.erred(error, now)
-        self.rest(error.message, now)
+        self.silent = isinstance(error, BackendTimeout)
+        if self.rests_until <= now:  # else others have found so already, and it rests
+            self.rest(error.message, now)
 
     def rest(self, complaint: str, now: float) -> None:
         """Leave it alone for a while."""
@@ -110,13 +114,14 @@ class Node:
     def checked(self, complaint: str | None, now: float, misses_allowed: int) -> None:
         """What a health check found. A busy server may miss one; one that is well need not rest any longer."""
         if complaint is None:
-            self.missed_checks = 0
+            self.missed_checks, self.silent = 0, False
             self.rests_until = -math.inf  # it still has to prove itself by one request
             self.lost.clear()
             return
         self.missed_checks += 1
         if self.failures_in_a_row or self.missed_checks >= misses_allowed:
             self.rest(complaint, now)
+            self.silent = True
             self.lost.set()
 
     def next_check_s(self, now: float, interval_s: float) -> float:

@@ -352,6 +352,29 @@ async def test_a_node_that_came_back_is_tried_by_one_request_at_a_time() -> None
     assert "a" in await asked(backend, 2)
 
 
+async def test_where_every_node_rests_one_that_is_well_again_answers_all_the_same() -> None:
+    backend, nodes, _ = cluster(3)
+    nodes[0].failure = nodes[1].failure = BackendUnavailable("refused")
+    nodes[2].failure = BackendTimeout("silent")
+    with pytest.raises(BackendTimeout):
+        await ask(backend)
+    nodes[1].failure = nodes[2].failure = None
+    assert await ask(backend) == "b" and nodes[2].asked == 1  # waiting for a silent one would cost too much
+
+
+async def test_where_only_a_node_on_trial_is_left_nobody_is_turned_away() -> None:
+    backend, nodes, clock = cluster(2)
+    nodes[0].failure = BackendUnavailable("refused")
+    await ask(backend)
+    nodes[0].failure, nodes[1].failure = None, BackendUnavailable("refused")
+    clock.now += 1.01
+    request = make_request()
+    sent = [await backend.send(request, make_call(request)) for _ in range(4)]
+    assert [answer.backend for answer in sent] == list("aaaa")
+    for answer in sent:
+        await answer.close()
+
+
 async def test_checks_find_a_dead_node_before_a_request_does_and_find_it_well_again() -> None:
     nodes = [FakeNode("a"), FakeNode("b")]
     settings = ClusterSettings(health_interval_s=0.01, max_missed_checks=3, refresh_s=0.01)
