@@ -114,7 +114,13 @@ def load(
     settings = build(resolved, home=home)
     if project is not None:
         starts = settings.mode == "local" and settings.local.source == "start"
-        refuse_untrusted(project, here, home, loads_model=starts and model_to_load(resolved) in project.values.values())
+        refuse_untrusted(
+            project,
+            here,
+            home,
+            loads_model=starts and model_to_load(resolved) in project.values.values(),
+            gets_key=_addresses_with_keys(resolved, project),
+        )
     mine = f"backends.{settings.mode}"
     warnings = [
         sentence
@@ -209,6 +215,15 @@ def missing(settings: Settings) -> str | None:
     if settings.mode == "local" and settings.local.source == "url" and settings.local.base_url is None:
         return "autoStartServer is false and no address is set: set LOCAL_URL (or backends.local.baseUrl)."
     return None
+
+
+def _addresses_with_keys(resolved: Resolved, project: Layer) -> list[str]:
+    """Addresses that a project's file decides although a key goes there: one set elsewhere, or the client's own."""
+    keyed = [mode for mode in ("local", "openrouter") if resolved.of(f"backends.{mode}.apiKey").value is not None]
+    addresses = [f"backends.{mode}.baseUrl" for mode in (*keyed, "claude")]
+    if "local" in keyed and resolved.of("backends.local.baseUrl").value is None:
+        addresses.append("backends.local.port")
+    return [key for key in addresses if key in project.values and resolved.of(key) is project.values[key]]
 
 
 def _breaker(resolved: Resolved) -> BreakerSettings:

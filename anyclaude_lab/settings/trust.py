@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,12 +25,16 @@ ONLY_NAMED = ("backends.openrouter.siteUrl",)  # an address that is told, never 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-def refuse_untrusted(layer: Layer, path: Path, home: Path, *, loads_model: bool = False) -> None:
+def refuse_untrusted(
+    layer: Layer, path: Path, home: Path, *, loads_model: bool = False, gets_key: Sequence[str] = ()
+) -> None:
     """Raise `SettingsError` where the project's file at `path` decides such things and was not approved as it is.
 
-    `loads_model` says that a model server would be started because of it.
+    `loads_model` says that a model server would be started because of it, `gets_key` names what it sets of where a key
+    goes: to another port of this machine is elsewhere too.
     """
-    found = list(dangers(layer)) or ["the model that is loaded"] * loads_model
+    found = [*dangers(layer), *(f"{key} (where your key is sent)" for key in gets_key)]
+    found += ["the model that is loaded"] * loads_model
     if found and not approved(path, home):
         raise SettingsError(
             f"{path} sets {found[0]}, which a project's own file may do only after you have read it and approved it: "

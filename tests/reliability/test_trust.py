@@ -73,6 +73,25 @@ HARMLESS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "mine"),
+    [
+        ("backends.local.baseUrl", "http://127.0.0.1:9999/v1", {"LOCAL_API_KEY": "key-of-mine"}),
+        ("backends.local.port", 9999, {"LOCAL_API_KEY": "key-of-mine"}),
+        ("backends.openrouter.baseUrl", "http://127.0.0.1:9999/v1", {"OPENROUTER_API_KEY": "sk-or-v1-of-mine"}),
+        ("backends.claude.baseUrl", "http://127.0.0.1:9999", {}),  # the client sends its own
+    ],
+)
+def test_a_key_goes_where_its_owner_says(home: Path, key: str, value: object, mine: dict[str, str]) -> None:
+    path = write(home, nested(key, value))
+    with pytest.raises(SettingsError, match="where your key is sent"):
+        load(home, **mine)
+    load(home, **mine, LOCAL_URL="http://127.0.0.1:1/v1", OPENROUTER_BASE_URL="http://127.0.0.1:1/v1") if mine else None
+    main(["--trust"])
+    load(home, **mine)
+    assert path.exists()
+
+
 @pytest.mark.parametrize(("key", "value"), DANGEROUS)
 def test_a_projects_file_may_not_decide_it(home: Path, key: str, value: object) -> None:
     path = write(home, nested(key, value))
