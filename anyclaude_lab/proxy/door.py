@@ -34,12 +34,13 @@ class Door:
         """Why this request is not answered; None where it is."""
         named = [_host_of(f"//{value}") for value in http.headers.getall("host", ())]
         named += _host_asked(http)
-        pages = [_host_of(value) for value in http.headers.getall("origin", ())]
-        if self._only_here:
-            return _not_here(next((name for name in (*named, *pages) if not is_loopback(name)), None))
-        foreign = next((page for page in pages if not is_loopback(page) and page not in named), None)
+        if self._only_here and (stranger := _not_here(next((name for name in named if not is_loopback(name)), None))):
+            return stranger
+        foreign = next((page for page in http.headers.getall("origin", ()) if not _is_own_page(http, page)), None)
         if foreign is not None:
-            return Forbidden(f"A page of {foreign!r} may not ask this proxy.")
+            return Forbidden(f"A page of {foreign!r} may not ask this proxy; it has pages of its own only.")
+        if self._only_here:
+            return None
         if http.path in OPEN_TO_ALL or (is_loopback(http.remote or "") and all(map(is_loopback, named))):
             return None
         if self._token is not None and any(hmac.compare_digest(one, self._token) for one in _offered(http)):
@@ -55,6 +56,13 @@ class Door:
             return headers
         ours = self._token.decode()
         return [(n, v) for n, v in headers if n.lower() != TOKEN_HEADER and not (n.lower() in CARRIERS and ours in v)]
+
+
+def _is_own_page(http: web.Request, origin: str) -> bool:
+    """Whether the page came from here. Another server's of this machine did not: it could not read the answers either,
+    only spend what they cost.
+    """
+    return origin.partition("://")[2].lower() in {host.lower() for host in http.headers.getall("host", ())}
 
 
 def _not_here(stranger: str | None) -> Forbidden | None:

@@ -182,13 +182,20 @@ async def test_only_this_machines_names_are_answered(start: StartProxy, mode: st
 
 @pytest.mark.parametrize(
     ("origin", "status"),
-    [("https://evil.example", 403), ("null", 403), ("http://localhost:49152", 200), ("http://127.0.0.1:3000", 200)],
+    [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("", 403),
+        ("http://127.0.0.1", 403),
+        ("http://127.0.0.1:3000", 403),  # a page of another server on this machine
+        ("{own}", 200),
+    ],
 )
 async def test_a_page_of_another_site_cannot_spend_tokens(start: StartProxy, origin: str, status: int) -> None:
     async with OpenAIStandIn([reply("hello")]) as backend:
         proxy = await start(backend.url)
         answer = await proxy.http.post(
-            "/v1/messages", json=ASK, headers={"origin": origin, "content-type": "text/plain"}
+            "/v1/messages", json=ASK, headers={"origin": origin.format(own=proxy.url), "content-type": "text/plain"}
         )
         assert answer.status_code == status
         assert len(backend.chats) == (1 if status == 200 else 0)
