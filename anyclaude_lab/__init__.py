@@ -23,6 +23,7 @@ NAMES = {
     "load_run": "anyclaude_lab.lab.run",
     "prices": "anyclaude_lab.lab.prices",
     "prefix_breaks": "anyclaude_lab.lab.prefixes",
+    "query": "anyclaude_lab.lab.query",
     "replay": "anyclaude_lab.lab.replay",
     "replay_async": "anyclaude_lab.lab.replay",
     "shared_heads": "anyclaude_lab.lab.prefixes",

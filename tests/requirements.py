@@ -120,6 +120,12 @@ def require_atheris() -> None:
         missing("atheris")
 
 
+def require_ray() -> None:
+    """Ray, importable on this machine."""
+    if importlib.util.find_spec("ray") is None:
+        missing("ray: pip install 'anyclaude-lab[ray]'")
+
+
 def _program(names: tuple[str, ...], what: str) -> Path:
     for name in names:
         if found := shutil.which(name):

@@ -7,7 +7,8 @@ import os
 import sys
 import tomllib
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,9 @@ def replay(words: Sequence[str]) -> int:
     given = _replay_flags().parse_args(words)
     from anyclaude_lab.lab.gate import parse_limit
     from anyclaude_lab.lab.load import load
-    from anyclaude_lab.lab.replay import replay as replayed
     from anyclaude_lab.lab.run import load_run
 
+    engine = _engine(given)
     limits = [parse_limit(text, "under") for text in given.fail_under]
     limits += [parse_limit(text, "over") for text in given.fail_over]
     baseline = load_run(given.baseline) if given.baseline else None
@@ -53,17 +54,9 @@ def replay(words: Sequence[str]) -> int:
             "--turns asks for more, --backend asks another.",
             file=sys.stderr,
         )
+    options = {"repeat": given.repeat, "seed": given.seed, "out": given.out, "pace": given.pace}
     try:
-        run = replayed(
-            traces,
-            variants(given),
-            repeat=given.repeat,
-            seed=given.seed,
-            shard=_shard(given.shard),
-            out=given.out,
-            pace=given.pace,
-            turns_per_session=given.turns,
-        )
+        run = engine(traces, variants(given), turns_per_session=given.turns, **options)
     except KeyboardInterrupt:
         kept = f"what is whole is in {given.out}, and the same command goes on" if given.out else "--out would keep it"
         print(f"\nanyclaude-bench: stopped; {kept}.", file=sys.stderr)
@@ -277,6 +270,8 @@ def _replay_flags() -> Flags:
     flags.add_argument("--repeat", type=_positive, default=1, metavar="N", help="ask everything N times")
     flags.add_argument("--seed", type=int, default=0, help="of the order of sessions")
     flags.add_argument("--shard", metavar="i/n", help="only the i-th of n parts of the sessions")
+    flags.add_argument("--engine", choices=["local", "ray"], default="local", help="ray: workers of a Ray cluster")
+    flags.add_argument("--workers", type=_positive, metavar="N", help="with --engine ray: how many (default: 2)")
     flags.add_argument("--turns", type=_positive, metavar="N", help="only the first N turns of a session")
     flags.add_argument(
         "--pace", choices=["fast", "think", "recorded"], default="fast", help="wait as was waited, or not"
@@ -309,6 +304,21 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
         raise SettingsError(f'"{text}" is no shard; write i/n with 1 <= i <= n, such as 1/4.')
     return int(first), int(second)
+
+
+def _engine(given: Namespace) -> Callable[..., Run]:
+    """What runs the replay: this process, or the workers of a Ray cluster."""
+    if given.engine == "local":
+        if given.workers is not None:
+            raise SettingsError("--workers belongs to --engine ray.")
+        from anyclaude_lab.lab.replay import replay as replayed
+
+        return partial(replayed, shard=_shard(given.shard))
+    if given.shard is not None:
+        raise SettingsError("--engine ray divides the sessions itself; leave out --shard.")
+    from anyclaude_lab.lab.on_ray import WORKERS, replay_on_ray
+
+    return partial(replay_on_ray, workers=given.workers or WORKERS)
 
 
 def _limits(words: Sequence[str]) -> dict[str, float]:

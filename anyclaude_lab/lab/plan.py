@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +42,7 @@ def sessions_of(
     for turn in _read(traces) if isinstance(traces, Traces) else traces:
         exchange = turn.recorded
         answered = exchange.data["response"]["status"] in (200, None) and exchange.answer
-        if answered and _mine(exchange.session, shard) and _is_request(exchange):
+        if answered and mine(exchange.session, shard) and _is_request(exchange):
             found.setdefault(exchange.session, []).append(turn)
     if turns_per_session is not None:
         found = {name: turns[:turns_per_session] for name, turns in found.items()}
@@ -67,21 +66,25 @@ def _is_request(exchange: Recorded) -> bool:
     return True
 
 
-def _mine(session: str, shard: tuple[int, int] | None) -> bool:
+def mine(session: str, shard: tuple[int, int] | None) -> bool:
     if shard is None:
         return True
     return int(hashlib.sha256(session.encode()).hexdigest(), 16) % shard[1] == shard[0] - 1
 
 
 def planned(sessions: Sessions, variants: Sequence[Variant], repeat: int, seed: int) -> list[Asked]:
-    """What is asked, in its order: arms side by side within a session, sessions as drawn."""
-    rng = random.Random(seed)  # noqa: S311 - an order, no secret
+    """What is asked, in its order: arms side by side within a session, sessions as drawn by the seed.
+
+    Two sessions, and two arms of one, stand in the same order whatever else is asked: in a shard as in the whole.
+    """
     plan: list[Asked] = []
     for repetition in range(repeat):
-        names = sorted(sessions)
-        rng.shuffle(names)
-        for name in names:
-            order = list(variants)
-            rng.shuffle(order)
+        for name in sorted(sessions, key=lambda name: _drawn(seed, repetition, name)):
+            order = sorted(variants, key=lambda one: _drawn(seed, repetition, name, one.fingerprint))
             plan += [Asked(one, repetition, sessions[name], len(plan) + n) for n, one in enumerate(order)]
     return plan
+
+
+def _drawn(*what: object) -> bytes:
+    """A place in an order, by chance but for the seed in it."""
+    return hashlib.sha256(repr(what).encode()).digest()

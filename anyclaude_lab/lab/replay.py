@@ -87,13 +87,10 @@ async def replay_async(
     there session by session, and sessions that are there already are not asked again: a run that was stopped goes on.
     Raises SettingsError; what a backend fails at is a row with `error`.
     """
-    if not variants or len({v.name for v in variants}) != len(variants):
-        raise SettingsError("Give at least one variant, each with a name of its own.")
-    if pace not in PACES:
-        raise SettingsError(f'"{pace}" is no pace; there are: {", ".join(PACES)}.')
+    check(variants, pace)
     sessions = sessions_of(traces, shard, turns_per_session)
     head = head_of(variants, seed=seed, repeat=repeat, shard=shard, pace=pace, cache_policy="own server, nonce per arm")
-    done = _done(out, head)
+    done = kept_cells(out, head)
     plan = planned(sessions, variants, repeat, seed)
     bar = Bar(progress, sum(len(each.turns) for each in plan))
     by_key = {turn.key: turn.recorded for turns in sessions.values() for turn in turns}
@@ -105,11 +102,19 @@ async def replay_async(
                 fresh = [done[key] for key in each.keys]
                 bar.step(len(fresh), waited=False)
             else:
-                fresh = await _session(backends, each, pace, bar)
+                fresh = await session_cells(backends, each, pace, bar)
                 if out is not None:
                     add_cells(out, fresh)
             cells += fresh
     return Run(head, cells)
+
+
+def check(variants: Sequence[Variant], pace: str) -> None:
+    """Raises SettingsError where this is nothing to replay by."""
+    if not variants or len({v.name for v in variants}) != len(variants):
+        raise SettingsError("Give at least one variant, each with a name of its own.")
+    if pace not in PACES:
+        raise SettingsError(f'"{pace}" is no pace; there are: {", ".join(PACES)}.')
 
 
 async def _started(backends: Backends, variants: Sequence[Variant]) -> None:
@@ -120,7 +125,8 @@ async def _started(backends: Backends, variants: Sequence[Variant]) -> None:
         await asyncio.to_thread(import_module, "jsonschema")
 
 
-async def _session(backends: Backends, asked: Asked, pace: str, bar: Bar) -> list[JsonObject]:
+async def session_cells(backends: Backends, asked: Asked, pace: str, bar: Bar) -> list[JsonObject]:
+    """A session asked in one variant, turn by turn."""
     arm = await backends.arm(asked.variant)
     drawn = hashlib.sha256(f"{asked.variant.fingerprint} {asked.repeat}".encode()).digest()
     nonce = f"{int.from_bytes(drawn[:6]) % 10**8:08}"  # digits: in most tokenizers of one length
@@ -285,7 +291,7 @@ def _simulated(cell: JsonObject) -> JsonObject:
     return told | times | {"proxy_overhead_s": None}
 
 
-def _done(out: Path | None, head: JsonObject) -> dict[str, JsonObject]:
+def kept_cells(out: Path | None, head: JsonObject) -> dict[str, JsonObject]:
     """The cells that a run with the same head left in `out`, by key; creates the folder."""
     if out is None:
         return {}

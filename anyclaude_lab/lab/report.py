@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +109,21 @@ def html(run: Run) -> str:
 
 
 def write(run: Run, folder: Path) -> list[Path]:
-    """`report.html`, `summary.md`, `summary.csv`, `turns.csv` in a folder."""
+    """`report.html`, `summary.md`, `summary.csv` and `turns.csv` in a folder; with pyarrow `turns.parquet` too."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {
         "report.html": html(run),
-        "summary.md": written(run.summary(), "markdown"),
+        "summary.md": "\n".join([written(short(run), "markdown"), "", *(f"- {note}" for note in notes(run)), ""]),
         "summary.csv": written(run.summary(), "csv"),
         "turns.csv": written(run.turns, "csv"),
     }
     for name, text in made.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in made]
+    files = [folder / name for name in made]
+    if find_spec("pyarrow") is not None:
+        files.append(folder / "turns.parquet")
+        run.turns.to_parquet(files[-1])
+    return files
 
 
 def html_table(table: pd.DataFrame, heads: Mapping[str, str] | None = None) -> Html:
@@ -178,7 +183,8 @@ def _cost(run: Run) -> list[Html]:
         table = run.break_even(*_asked_models(run))
         said_so = (
             "Prompts of these sizes and reuse, billed by a provider: a filter pays where its reuse stays above the "
-            "break-even. Fewer tokens cost more where they are not found in the provider's cache."
+            "break-even. Fewer tokens cost more where they are not found in the provider's cache. Reuse is that of the "
+            "server that was asked; Claude's own cache, for one, is not broken by the client's billing block."
         )
         told += [tag("h3", "Break-even"), tag("p", said_so), html_table(table, _BREAK_EVEN)]
     return told

@@ -97,7 +97,7 @@ class TraceRows:
             "ttft_visible_s": answer.ttft_visible_s,
             "tt_tool_s": answer.tt_tool_s,
             "tt_tool_complete_s": answer.tt_tool_complete_s,
-            "itl_mean_s": itl_mean_s(answer, output),
+            "itl_mean_s": itl_mean_s(answer.ttft_s, answer.last_s, output),
             "e2e_s": answer.last_s,
             "stream_close_s": offsets[-1] if offsets else None,
             "request_exact": data["request"]["exact"],
@@ -142,11 +142,14 @@ class TraceRows:
         return self._parsed[name]
 
 
-def itl_mean_s(answer: Answer, output_tokens: int | None) -> float | None:
-    """(last - first content) / (output tokens - 1); None below two tokens. aiperf's ITL, vLLM's TPOT."""
-    if output_tokens is None or output_tokens < 2 or answer.ttft_s is None or answer.last_s is None:
+def itl_mean_s(first_s: float | None, last_s: float | None, output_tokens: int | None) -> float | None:
+    """(last - first content) / (output tokens - 1): aiperf's ITL, vLLM's TPOT.
+
+    None below two tokens, and where all of the content came at once, as a tool call does: that says nothing of tokens.
+    """
+    if output_tokens is None or output_tokens < 2 or first_s is None or last_s is None or last_s <= first_s:
         return None
-    return (answer.last_s - answer.ttft_s) / (output_tokens - 1)
+    return (last_s - first_s) / (output_tokens - 1)
 
 
 def block_rows(trace: Trace) -> Iterator[Row]:

@@ -22,11 +22,17 @@ from anyclaude_lab.lab.metrics.reuse import cache_efficiency
 from anyclaude_lab.lab.metrics.savings import saving
 from anyclaude_lab.lab.metrics.statistics import MARGIN, bootstrap_mean, bootstrap_ratio, non_inferior, pass_hat_k
 from anyclaude_lab.lab.prices import Prices, prices
+from anyclaude_lab.lab.rows import itl_mean_s
 from anyclaude_lab.views.figures import plural
 from anyclaude_lab.views.html import tag
 from anyclaude_lab.views.notebook import card, note
 from anyclaude_lab.wire.events import JsonObject
 
+# What a summary says of a variant against the baseline, and not of the baseline itself.
+AGAINST = (
+    "saved_ratio", "saved_low", "saved_high", "uncached_saved_ratio", "uncached_saved_low", "uncached_saved_high",
+    "billed_saved_ratio", "billed_saved_low", "billed_saved_high", "ttft_ratio", "ttft_low", "ttft_high", "agreement",
+)  # fmt: skip
 PRICED = ("openrouter", "claude")  # backends that bill by token, by the model behind the `=`
 TURN = ["session", "lane", "turn", "repeat"]  # what pairs the turns of two variants
 # What a turn that failed before its answer does not have.
@@ -215,16 +221,12 @@ class Run:
     def _derived(self, cell: JsonObject) -> dict[str, Any]:
         """What follows from the facts of a cell."""
         prompt, cached, output = (cell.get(k) for k in ("prompt_tokens", "prompt_tokens_cached", "output_tokens"))
-        first_s, end_s = cell.get("ttft_s"), cell.get("e2e_s")
-        itl_s = None
-        if first_s is not None and end_s is not None and output is not None and output > 1:
-            itl_s = (end_s - first_s) / (output - 1)
         model = cell["backend"].partition("=")[2] if cell["backend_kind"] in PRICED else None
         price = self.prices.of(model, prompt or 0) if model else None
         return {
             "depth": depth_bucket(cell["turn"]),
             "prompt_tokens_uncached": None if prompt is None or cached is None else prompt - cached,
-            "itl_mean_s": itl_s,
+            "itl_mean_s": itl_mean_s(cell.get("ttft_s"), cell.get("e2e_s"), output),
             "cost_usd": cost_usd(price, prompt, cached, output),
         }
 
@@ -268,10 +270,7 @@ class Run:
     def _against(self, name: str, baseline: str, good: pd.DataFrame) -> dict[str, Any]:
         if name == baseline:
             enough = bootstrap_mean(_list(good["fidelity"]), list(good["session"]))
-            told = dict.fromkeys(
-                ("saved_ratio", "uncached_saved_ratio", "billed_saved_ratio", "ttft_ratio", "agreement")
-            )
-            return told | {"verdict": "baseline", "insufficient": enough.insufficient}
+            return dict.fromkeys(AGAINST) | {"verdict": "baseline", "insufficient": enough.insufficient}
         table = self.compare(baseline)
         pairs = table[table["variant"] == name]
         clusters = list(pairs["session"])

@@ -143,9 +143,10 @@ def test_goodput_has_failures_in_its_denominator_and_nothing_that_is_unknown() -
 
 
 def test_itl_is_the_mean_gap_of_output_tokens() -> None:
-    run = run_of(cell("plain", "s1", 0), cell("plain", "s1", 1, output_tokens=1))
+    at_once = cell("plain", "s1", 2, e2e_s=1.0)
+    run = run_of(cell("plain", "s1", 0), cell("plain", "s1", 1, output_tokens=1), at_once)
     assert run.turns["itl_mean_s"][0] == pytest.approx(2 / 100)
-    assert run.turns["itl_mean_s"].isna()[1]
+    assert list(run.turns["itl_mean_s"].isna()) == [False, True, True]
 
 
 def test_prices_are_dated_and_a_file_goes_before_them(tmp_path: Any) -> None:

@@ -305,7 +305,8 @@ def test_reports_hold_the_figures_and_escape_what_is_not_ours(run: Run, tmp_path
     assert "<b>x" not in hostile._repr_html_() and "<table>" in hostile._repr_html_()
     assert repr(run) == f"<Run: 2 variants, {len(run.cells)} turns, 0 errors>"
     files = report.write(run, tmp_path)
-    assert {file.name for file in files} == {"report.html", "summary.md", "summary.csv", "turns.csv"}
+    assert {file.name for file in files} == {"report.html", "summary.md", "summary.csv", "turns.csv", "turns.parquet"}
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "turns.parquet"), run.turns)
     assert len(orjson.loads(report.written(run.summary(), "json"))) == 2
     assert report.written(run.summary(), "markdown").count("\n") == 3
     assert "<h2>Cost</h2>" in page and "drawn short" not in page

@@ -130,6 +130,13 @@ def test_points_are_placed_and_told_and_unknown_ones_only_told() -> None:
     assert len(marks(made, "tr", "dominated")) == 2
 
 
+def test_points_on_each_other_share_their_numbers() -> None:
+    points = [Point("a", 0.5, 0.5), Point("b", 0.51, 0.5), Point("c", 0.9, 0.5)]
+    made = scatter("both", points, axis("saved", "share", [1.0]), axis("fidelity", "score", [1.0]))
+    assert len(marks(made, "text", "number")) == 2
+    assert "1, 2" in Seen(made).text
+
+
 # --- waterfall ---
 
 

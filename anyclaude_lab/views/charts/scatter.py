@@ -12,7 +12,7 @@ from anyclaude_lab.views.html import Html, joined, tag
 
 HEIGHT = 240
 GUTTER = 12  # percent at the left, for the numbers of the upright axis
-NEAR, NEAR_PX = 2.0, 6.0  # percent and pixels: points that are nearer than that lie on each other
+NEAR, NEAR_PX = 4.0, 14.0  # percent and pixels: numbers of points that are nearer would lie on each other
 BELOW = 22  # pixels under the picture, for those of the other
 
 
@@ -116,16 +116,19 @@ def _mark(point: Point, best: bool, x: Axis, y: Axis) -> Html | None:
 
 def _numbers(points: Sequence[Point], x: Axis, y: Axis) -> Html:
     """The numbers beside the points; those of points that lie on each other are written together."""
-    together: dict[tuple[int, int], list[int]] = {}
+    together: list[tuple[float, float, list[int]]] = []
     for number, point in enumerate(points, 1):
-        if point.x is not None and point.y is not None:
-            spot = (round(x.at(point.x) / NEAR), round(_down(y, point.y) / NEAR_PX))
-            together.setdefault(spot, []).append(number)
-    texts = []
-    for numbers in together.values():
-        point = points[numbers[0] - 1]
-        assert point.x is not None and point.y is not None
+        if point.x is None or point.y is None:
+            continue
         at, down = x.at(point.x), _down(y, point.y)
+        near = (spot for spot in together if abs(spot[0] - at) < NEAR and abs(spot[1] - down) < NEAR_PX)
+        spot = next(near, None)
+        if spot is None:
+            together.append((at, down, [number]))
+        else:
+            spot[2].append(number)
+    texts = []
+    for at, down, numbers in together:
         end, aside = ("end", -9) if at > 75 else ("start", 9)
         said = ", ".join(map(str, numbers))
         texts.append(tag("text", said, x=place(at), y=short(down + 18), dx=aside, text_anchor=end, class_="number"))
