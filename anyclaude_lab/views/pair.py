@@ -81,13 +81,13 @@ class Pair:
             ("Cause", str(self.broken["cause"])),
             ("Where", tag("code", str(self.broken["pointer"]))),
             ("Blamed", f"our step {ours}" if ours else "came that way"),
-            ("What mends it", str(self.broken.get("fixed_by") or UNKNOWN)),
         ]
 
     def _texts(self) -> Sequence[Html]:
         if self.broken is None:
             return (part("Where the second prompt goes on"), _tokens(self.after, "Tokens of the second prompt", "new"))
         return (
+            tag("p", "What mends it: ", tag("b", str(self.broken.get("fixed_by") or UNKNOWN))),
             part("First prompt, around the break"),
             _tokens(self.before, "Tokens of the first prompt", "apart"),
             part("Second prompt"),

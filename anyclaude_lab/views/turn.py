@@ -36,7 +36,11 @@ class Exchange:
 
     def html(self) -> Html:
         """The card of a turn."""
-        return card(self.title(), *self.pieces(), aside=f"{self.facts.get('file')}, line {self.facts.get('line')}")
+        return card(self.title(), *self.pieces(), aside=self._place())
+
+    def _place(self) -> str:
+        file = str(self.facts.get("file")).replace("\\", "/").rpartition("/")[2]
+        return f"{file}, line {self.facts.get('line')}"
 
     def pieces(self) -> tuple[Child, ...]:
         """What stands in the card."""

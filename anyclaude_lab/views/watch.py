@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from anyclaude_lab.views import lanes, requests
@@ -34,13 +35,18 @@ class Watch:
 
     def html(self) -> Html:
         """The card."""
-        parts = self.live.parts()
-        running = self.url is not None
-        shown = badge("good", "running") if running else badge("", "not running")
-        return card(
-            "Proxy",
+        shown = badge("good", "running") if self.url is not None else badge("", "not running")
+        head = (
             tag("p", shown, " ", self.url, class_="where"),
             tag("p", self.problem, class_="problem") if self.problem else None,
+        )
+        if self.url is None and not self.live.over:
+            return card("Proxy", *head, note("Start it: what clients ask of it is shown here."))
+        return card("Proxy", *head, *self._pieces())
+
+    def _pieces(self) -> Sequence[Child]:
+        parts = self.live.parts()
+        return (
             tag("code", self.start_line, class_="line") if self.start_line else None,
             tag("dl", parts["figures"](), class_="figures"),
             part("Now"),

@@ -1,9 +1,15 @@
-"""`LiveProxy`: a proxy started and stopped from a notebook, and what it does as it does it."""
+"""`LiveProxy`: a proxy started and stopped from a notebook, and what it does as it does it.
+
+The feed is read in a thread: JupyterLab lets each button be answered in a thread and an event loop of its own, so that
+nothing may be tied to the loop in which the proxy was started.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -28,7 +34,8 @@ class LiveProxy(Shell):
     def __init__(self, settings: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         self.proxy = Proxy(settings, **more)
         self.watch = Watch()
-        self._feed: asyncio.Task[None] | None = None
+        self._feed: threading.Thread | None = None
+        self._lock = threading.Lock()  # of what is watched
         self._drawing = False
         self.start_button = button("Start", lambda: self._aside(self.start))
         self.stop_button = button("Stop", lambda: self._aside(self.stop))
@@ -45,7 +52,8 @@ class LiveProxy(Shell):
         try:
             await self.proxy.start()
             self.watch.url, self.watch.start_line = self.proxy.url, self.proxy.start_line
-            self._feed = asyncio.create_task(self._follow(self.proxy.url))
+            self._feed = threading.Thread(target=self._follow, args=(self.proxy.url,), name="live", daemon=True)
+            self._feed.start()
         except AnyclaudeError as failure:
             self.watch.problem = failure.message
         finally:
@@ -56,29 +64,35 @@ class LiveProxy(Shell):
         self.stop_button.disabled = True
         await self.proxy.stop()
         if self._feed is not None:
-            await asyncio.gather(self._feed, return_exceptions=True)
+            await asyncio.to_thread(self._feed.join)
         self.watch.url = self.watch.start_line = None
         self._draw()
 
     def shown(self) -> Html:
-        return self.watch.html()
+        with self._lock:
+            return self.watch.html()
 
     def said(self) -> str:
         return self.watch.words()
 
-    async def _follow(self, url: str) -> None:
+    def _follow(self, url: str) -> None:
         """Until the proxy ends its feed."""
-        client = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(CONNECT_S, read=None))
-        async with client, client.stream("GET", f"{url}/v1/live") as news:
-            async for line in news.aiter_lines():
+        with (
+            suppress(httpx.TransportError),  # it ended without a word
+            httpx.stream("GET", f"{url}/v1/live", trust_env=False, timeout=httpx.Timeout(CONNECT_S, read=None)) as news,
+        ):
+            for line in news.iter_lines():
                 if line.startswith("data:"):
-                    self.watch.see(orjson.loads(line[5:]))
+                    with self._lock:
+                        self.watch.see(orjson.loads(line[5:]))
                     self._draw_soon()
 
     def _draw_soon(self) -> None:
         if not self._drawing:
             self._drawing = True
-            asyncio.get_running_loop().call_later(TOGETHER_S, self._draw)
+            drawn = threading.Timer(TOGETHER_S, self._draw)
+            drawn.daemon = True
+            drawn.start()
 
     def _draw(self) -> None:
         self._drawing = False

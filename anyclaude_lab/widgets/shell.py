@@ -111,4 +111,4 @@ def _told(knob: ipywidgets.Widget, changed: Callable[[], None]) -> Any:
 
 
 _WIDE = {"description_width": "initial"}
-_ROOM = ipywidgets.Layout(width="auto", max_width="100%", margin="2px 12px 2px 0")
+_ROOM = ipywidgets.Layout(width="auto", max_width="96%", margin="2px 12px 2px 0")

@@ -126,6 +126,15 @@ async def test_a_proxy_is_started_watched_and_stopped(tmp_path: Path) -> None:
         assert "not running; 1 answered" in repr(live) and not live.start_button.disabled
 
 
+def test_a_proxy_is_stopped_from_another_event_loop_than_it_was_started_in(tmp_path: Path) -> None:
+    with running(OpenAIStandIn([])) as backend:  # as JupyterLab answers each button in one of its own
+        live = lab.widgets.LiveProxy(backends={"local": {"baseUrl": f"{backend.url}/v1"}}, state_folder=tmp_path)
+        asyncio.run(live.start())
+        assert live.proxy.url in repr(live)
+        asyncio.run(live.stop())
+        assert "not running" in repr(live)
+
+
 async def test_a_proxy_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     live = lab.widgets.LiveProxy(backend="openrouter", state_folder=tmp_path)
