@@ -13,7 +13,7 @@ from anyclaude_lab.backends.breaker import Breaker, GatedBackend
 from anyclaude_lab.backends.claude import ClaudeBackend
 from anyclaude_lab.backends.cluster import ClusterBackend
 from anyclaude_lab.backends.http import Budgets, credentials_of
-from anyclaude_lab.backends.model_folder import trained_window_tokens
+from anyclaude_lab.backends.model_folder import model_folder
 from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.backends.openrouter import OpenRouterBackend
 from anyclaude_lab.backends.search import Brave, SearchService, SearXNG, Tavily
@@ -30,6 +30,7 @@ from anyclaude_lab.settings import Secret, Settings, missing
 
 EMBEDDED_NAME = "embedded"
 EMBEDDED_WINDOW_TOKENS = 65_536
+EMBEDDED_OUTPUT_TOKENS = 1024  # it writes short calls, or goes on for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
             backend=backend,
             plan=plan(settings),
             counter=PromptCounter(backend, FolderFiles(folder) if folder else None),
-            window_tokens=settings.context_tokens or _known_window(settings),
+            window_tokens=_known_window(settings) or settings.context_tokens,
+            output_cap_tokens=EMBEDDED_OUTPUT_TOKENS if folder == embedded.folder() else None,
         )
         yield Composition(variant, gate)
 
@@ -195,9 +197,12 @@ async def _started(
     settings: Settings, state_folder: Path, stack: AsyncExitStack, gated: Callable[[Backend], Backend]
 ) -> Backend:
     """A model server brought up for the user. The breaker stands behind the start: loading is no failure."""
+    from anyclaude_lab.engine.hub import command, is_hub_id
     from anyclaude_lab.engine.servers import shared_server
 
     model = str(_model_folder(settings) or settings.local.model_path)
+    if is_hub_id(model):
+        raise SettingsError(f"{model} is not on this machine. To download it: {command(model)}")
     spec, kind = _server_spec(settings, model, state_folder)
     try:
         server = await stack.enter_async_context(
@@ -208,7 +213,7 @@ async def _started(
             f"No model server can be started, because {state_folder} cannot be used ({error.strerror or error}): "
             "make it a folder that can be written, or set HOME to one, or LOCAL_URL to a server that runs."
         ) from None
-    name = EMBEDDED_NAME if settings.local.source == "embedded" else Path(model).name
+    name = EMBEDDED_NAME if settings.local.source == "embedded" else Path(settings.local.model_path or model).name
 
     def connect(url: str) -> Backend:
         waits = budgets(settings)
@@ -225,8 +230,11 @@ def _server_spec(settings: Settings, model: str, state_folder: Path) -> tuple[Se
     port, patience_s = settings.local.port, settings.local.startup_timeout_s
     if settings.local.engine == "mlx_lm.server":
         return mlx_lm_server(model, port=port, startup_timeout_s=patience_s), "mlx-lm"
+    chosen = settings.local.tool_grammar
     options = EngineOptions(
-        window_tokens=settings.context_tokens or _known_window(settings), disk=state_folder / "prefixes"
+        window_tokens=_known_window(settings) or settings.context_tokens,
+        disk=state_folder / "prefixes",
+        grammar=settings.local.source == "embedded" if chosen is None else chosen,
     )
     return own_server(model, options, port=port, startup_timeout_s=patience_s), "anyclaude"
 
@@ -237,17 +245,22 @@ def _model_folder(settings: Settings) -> Path | None:
         return None
     if settings.local.source == "embedded":
         return embedded.folder()
-    folder = Path(settings.local.model_path or "")
-    return folder if folder.is_dir() else None
+    return model_folder(settings.local.model_path or "")
 
 
 def _known_window(settings: Settings) -> int | None:
-    """The window in tokens where the model is ours to start; None where its server is to be asked."""
+    """The window in tokens where the model is ours to start; None where its server is to be asked.
+
+    Raises SettingsError where the model, or the window that is asked for, does not fit in memory.
+    """
     if settings.mode != "local" or settings.local.source == "url":
         return None
     if settings.local.source == "embedded":
-        return EMBEDDED_WINDOW_TOKENS
-    return trained_window_tokens(settings.local.model_path or "")
+        return settings.context_tokens or EMBEDDED_WINDOW_TOKENS
+    from anyclaude_lab.engine.fit import fitting_window
+
+    folder = _model_folder(settings)
+    return None if folder is None else fitting_window(folder, settings.context_tokens)
 
 
 def _reveal(secret: Secret | None) -> str | None:

@@ -20,6 +20,7 @@ from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailab
 from anyclaude_lab.models.adapters import Adapter, adapter_named
 from anyclaude_lab.models.families import GENERIC as GENERIC_FAMILY
 from anyclaude_lab.models.families import family_of
+from anyclaude_lab.prompt.deferred import defined_below
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_dialect import Dialect
 from anyclaude_lab.wire.openai_errors import read_error
@@ -263,8 +264,11 @@ class OpenAIBackend:
 
     def _body(self, server: Server, model: Model, request: Request, original: Request) -> tuple[JsonObject, list[str]]:
         dialect = self._dialect(server.profile, model)
-        request = self._adapter(model).adapt(request)
-        body, notes = to_openai(request, dialect, model=model.id, names=self._names(original, server.profile))
+        adapter, names = self._adapter(model), self._names(original, server.profile)
+        request = adapter.adapt(request)
+        body, notes = to_openai(request, dialect, model=model.id, names=names)
+        if server.profile.hears_tools and (differing := _callable(request, adapter.shown_tools(original), body, names)):
+            body["callable_tools"] = differing
         return body | self._extra_body, notes
 
     def _dialect(self, profile: ServerProfile, model: Model) -> Dialect:
@@ -300,6 +304,17 @@ class OpenAIBackend:
             window_tokens=self._window,
             retry_after_s=_whole_seconds(incoming.header("retry-after")),
         )
+
+
+def _callable(
+    request: Request, shown: Mapping[str, JsonObject], body: JsonObject, names: ToolNames
+) -> list[JsonObject]:
+    """What may be called, deferred tools too, by the schemas that hold; empty where the body's `tools` say it all."""
+    may_be_called = request.offered_tools().keys() | defined_below(request)
+    schemas = {names.to_backend(name): schema for name, schema in shown.items() if name in may_be_called}
+    told = {tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools", ())}
+    functions = [{"name": name, "parameters": schema} for name, schema in schemas.items()]
+    return [{"type": "function", "function": function} for function in functions] if schemas != told else []
 
 
 def _wanted(model: str | None) -> str | None:

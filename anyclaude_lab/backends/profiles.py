@@ -125,6 +125,7 @@ class ServerProfile:
     one_model: bool = False  # asking for another model drops the loaded one and its cache
     loses_prefill_on_abort: bool = False
     hears_lanes: bool = False  # told which conversation a request belongs to, and whether it stands beside one
+    hears_tools: bool = False  # told which tools may be called, where the prompt has them short or not at all
 
     @property
     def label(self) -> str:
@@ -200,6 +201,7 @@ ENGINE = ServerProfile(
     count=_engine_count,
     one_model=True,
     hears_lanes=True,
+    hears_tools=True,
 )
 
 

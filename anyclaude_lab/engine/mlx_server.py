@@ -99,7 +99,7 @@ def check_model_folder(folder: Path) -> None:
             f"There is no model folder {folder}. Give a folder with config.json, tokenizer and safetensors, "
             "or a hub id such as mlx-community/NAME."
         )
-    if missing := _missing(folder):
+    if missing := missing_part(folder):
         raise SettingsError(
             f"The model folder {folder} has no {missing}. A model for mlx-lm consists of config.json, a tokenizer with "
             "a chat template, and safetensors: download it again as a whole, or name another folder."
@@ -113,8 +113,8 @@ def blas_words() -> str:
     return "the one mlx brings, slow on this machine: install OpenBLAS (apt install libopenblas0-pthread)"
 
 
-def _missing(folder: Path) -> str | None:
-    """What is not there, in words; None when all is."""
+def missing_part(folder: Path) -> str | None:
+    """What a model's folder lacks, in words; None when all is there."""
     try:
         if "model_type" not in json.loads((folder / "config.json").read_bytes()):
             return "model_type in its config.json"

@@ -21,14 +21,13 @@ from anyclaude_lab.engine import embedded
 from anyclaude_lab.exchange.count import PromptCounter
 from anyclaude_lab.exchange.lanes import Lanes
 from anyclaude_lab.lab.breaks import Sent
-from anyclaude_lab.lab.metrics.reuse import IdealCache, MlxCache
+from anyclaude_lab.lab.metrics.reuse import EngineCache, IdealCache, MlxCache
 from anyclaude_lab.lab.rendered import Renderer
 from anyclaude_lab.lab.scripted import ScriptedBackend
 from anyclaude_lab.lab.variant import Variant
 from anyclaude_lab.prompt.pipeline import Plan
 from anyclaude_lab.settings import load_settings
 from anyclaude_lab.trace.read import Recorded
-from anyclaude_lab.wire.request import Request
 
 EMBEDDED_MAX_TOKENS = 96  # the demonstration model writes one short call, or goes on for ever
 
@@ -39,7 +38,7 @@ class Served:
 
     base: exchange.Variant
     renderer: Renderer | None
-    expected: MlxCache
+    expected: MlxCache | EngineCache
     ideal: IdealCache
 
 
@@ -59,7 +58,7 @@ class Backends:
     def __init__(self, stack: AsyncExitStack, answers: Callable[[str], Recorded | None]) -> None:
         self._stack, self._answers = stack, answers
         self._served: dict[tuple[str, str], Served] = {}
-        self._caches: dict[str, tuple[MlxCache, IdealCache]] = {}  # one for each server, whoever asks it
+        self._caches: dict[str, tuple[MlxCache | EngineCache, IdealCache]] = {}  # one for each server, whoever asks it
         self._home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anyclaude-lab-")))
 
     async def arm(self, variant: Variant) -> Arm:
@@ -112,15 +111,8 @@ def plan_of(variant: Variant, base: Plan | None = None) -> Plan:
     return dataclasses.replace(base or Plan(), **wanted)
 
 
-def _caches(variant: Variant) -> tuple[MlxCache, IdealCache]:
-    """What the server holds before the first turn: the question by which its start was waited for."""
-    caches = MlxCache(), IdealCache()
-    if variant.kind == "embedded":
-        asked = embedded_renderer().prompt(Request({"messages": [{"role": "user", "content": "Hello"}]}))
-        if asked is not None:
-            caches[0].store(asked.tokens, asked.tokens)
-            caches[1].store(asked.tokens, asked.tokens)
-    return caches
+def _caches(variant: Variant) -> tuple[MlxCache | EngineCache, IdealCache]:
+    return EngineCache() if variant.kind == "embedded" else MlxCache(), IdealCache()
 
 
 def _settings_of(variant: Variant) -> tuple[dict[str, Any], dict[str, str]]:

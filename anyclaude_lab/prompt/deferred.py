@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_content import json_text
-from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.request import Request, as_blocks, blocks_of
 
 PLACEHOLDER = "DeferredToolPlaceholder"
 _LOADED = "can be called from now on:\n"
@@ -53,6 +53,13 @@ def definition_json(name: str, definition: JsonObject) -> str:
         "parameters": definition.get("input_schema") or {"type": "object", "properties": {}},
     }
     return json_text({"type": "function", "function": function})
+
+
+def defined_below(request: Request) -> set[str]:
+    """Names of the tools that are defined in tool results rather than in the head."""
+    parts = (part for block in blocks_of(request, "tool_result") for part in as_blocks(block.get("content")))
+    texts = (part.get("text") for part in parts)
+    return {text.split(" ", 3)[2] for text in texts if isinstance(text, str) and is_definition_text(text)}
 
 
 def is_definition_text(text: str) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from anyclaude_lab import __version__
@@ -69,14 +69,46 @@ def _run(settings: Settings, arguments: Arguments, environ: Mapping[str, str]) -
         from anyclaude_lab.proxy.setup_check import check_setup
 
         return asyncio.run(check_setup(settings, environ, cwd=Path.cwd(), home=Path.home()))
+    if arguments.disk:
+        from anyclaude_lab.proxy.disk import show_or_prune
+
+        return show_or_prune(
+            settings, Path.home() / STATE_FOLDER, prune=arguments.prune, ask=_asker(), agreed=arguments.yes
+        )
     if arguments.test_model:
         from anyclaude_lab.proxy.model_test import try_model
 
+        obtain_model(settings, agreed=arguments.yes)
         return asyncio.run(try_model(settings, state_folder=Path.home() / STATE_FOLDER))
     from anyclaude_lab.proxy.loop import run
 
+    obtain_model(settings, agreed=arguments.yes)
     claude_args = arguments.for_claude(settings)
     return run(serve(settings, claude_args, environ, state_folder=Path.home() / STATE_FOLDER))
+
+
+def obtain_model(settings: Settings, *, agreed: bool) -> None:
+    """A model that a hub has is downloaded, once its size was told and agreed to. Raises `SettingsError`."""
+    name = settings.local.model_path
+    if settings.mode != "local" or settings.local.source != "start" or name is None:
+        return
+    from anyclaude_lab.backends.model_folder import model_folder
+    from anyclaude_lab.engine.hub import is_hub_id, obtain
+
+    if is_hub_id(name):
+        obtain(name, model_folder(name), _asker(), agreed=agreed)
+
+
+def _asker() -> Callable[[str], bool] | None:
+    """Puts a question to whoever sits there; None where nobody does."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(question: str) -> bool:
+        print(f"anyclaude: {question}", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    return ask
 
 
 async def serve(

@@ -42,6 +42,11 @@ PROGRAM_FLAGS: dict[str, ProgramFlag] = {
         ProgramFlag("--config", "Read this file instead of .anyclauderc.json here and in the home folder.", "FILE"),
         ProgramFlag("--check-setup", "Say what is found on this machine and what is missing, then end."),
         ProgramFlag("--test-model", "Send the backend one small request, print its answer, then end."),
+        ProgramFlag("--disk", "List what is kept on disk (prefixes, logs, traces), then end."),
+        ProgramFlag(
+            "--prune", "With --disk: remove the oldest of each until it is below this size, as in 500MB.", "SIZE"
+        ),
+        ProgramFlag("--yes", "Answer yes: download the model, remove what --prune names."),
         ProgramFlag("--trust", "Approve the .anyclauderc.json of this folder as it is now, after you have read it."),
         ProgramFlag("--completion", f"Print completion for a shell ({', '.join(SHELLS)}).", "SHELL"),
         ProgramFlag("--help", "Print this text (Claude Code's own: anyclaude -- --help)."),
@@ -56,6 +61,8 @@ EXAMPLES = (
     ("anyclaude --mode claude --record traces/", "Claude itself, every session recorded"),
     ("anyclaude --proxy-only --port 8000", "the proxy alone, for a claude started elsewhere"),
     ("anyclaude --check-setup", "what is there, what is missing"),
+    ("anyclaude --model mlx-community/NAME --yes", "a model from the hub, downloaded without a question"),
+    ("anyclaude --disk --prune 500MB", "the oldest prefixes, logs and traces make room"),
     ("anyclaude --test-model", "one small request, answered or explained"),
     ("anyclaude -- --debug api", "behind -- everything is Claude's"),
     ('eval "$(anyclaude --completion bash)"', "completion in this shell"),
@@ -71,6 +78,9 @@ class Arguments:
     check_setup: bool = False
     test_model: bool = False
     trust: bool = False
+    disk: bool = False
+    prune: str | None = None
+    yes: bool = False
     text: str | None = None
     claude_args: tuple[str, ...] = ()
 
@@ -115,6 +125,9 @@ def parse(argv: Sequence[str]) -> Arguments:
         check_setup="--check-setup" in program,
         test_model="--test-model" in program,
         trust="--trust" in program,
+        disk="--disk" in program or "--prune" in program,
+        prune=program.get("--prune"),
+        yes="--yes" in program,
         text=_text_to_print(program),
         claude_args=tuple(theirs),
     )

@@ -125,15 +125,24 @@ def check_window(window_tokens: int | None, mode: str) -> Finding:
 
 def _check_model(settings: Settings) -> Finding:
     """Whether a server could be started. Raises `SettingsError` where not."""
+    from anyclaude_lab.backends.model_folder import model_folder
     from anyclaude_lab.engine import embedded
-    from anyclaude_lab.engine.mlx_server import mlx_lm_server
+    from anyclaude_lab.engine.fit import fit_of, fitting_window
+    from anyclaude_lab.engine.hub import command, is_hub_id
+    from anyclaude_lab.engine.mlx_server import ground_for, missing_part
 
     if settings.local.model_path is None:
-        mlx_lm_server(str(embedded.folder()))
+        ground_for(embedded.folder())
         sentence = "nothing is configured: the small demonstration model answers (LOCAL_URL or --model name a real one)"
         return Finding(Level.FINE, "backend", sentence)
-    mlx_lm_server(settings.local.model_path)
-    return Finding(Level.FINE, "backend", f"a server is started for {settings.local.model_path} when it is needed")
+    name = settings.local.model_path
+    folder = model_folder(name)
+    if is_hub_id(name) and (folder is None or missing_part(folder) is not None):
+        return Finding(Level.WARNING, "backend", f"{name} is not on this machine as a whole: {command(name)}")
+    ground_for(folder or name)
+    window = fitting_window(folder, settings.context_tokens) if folder else None
+    fit = f" ({fit_of(folder).told(window)})" if folder and window else ""
+    return Finding(Level.FINE, "backend", f"a server is started for {name} when it is needed{fit}")
 
 
 def _described(settings: Settings) -> str:

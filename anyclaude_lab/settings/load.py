@@ -309,6 +309,7 @@ def _local(resolved: Resolved, home: Path) -> LocalSettings:
         auto_start_server=auto_start,
         startup_timeout_s=resolved("backends.local.startupTimeout"),
         engine=resolved("backends.local.engine"),
+        tool_grammar=resolved("backends.local.toolGrammar"),
         server=None if server == "auto" else server,
     )
 

@@ -33,7 +33,8 @@ class LocalSettings:
     model_path: str | None = None
     auto_start_server: bool = True
     startup_timeout_s: float = 120.0
-    engine: str = "mlx_lm.server"
+    engine: str = "anyclaude"
+    tool_grammar: bool | None = None  # None: for the demonstration model only
     server: str | None = None  # name of the server's profile; None: found out by asking it
 
 

@@ -444,10 +444,16 @@ LOCAL = (
     ),
     Setting(
         "backends.local.engine",
-        Choice(("mlx_lm.server", "anyclaude")),
-        "Program that is started for modelPath: the stock server, or our own, which keeps conversations warm beside "
-        "side calls and across restarts.",
-        default="mlx_lm.server",
+        Choice(("anyclaude", "mlx_lm.server")),
+        "Program that is started for a model: our own engine, which keeps conversations warm beside side calls and "
+        "across restarts, or the stock server.",
+        default="anyclaude",
+    ),
+    Setting(
+        "backends.local.toolGrammar",
+        Switch(),
+        "Our own engine lets a model write only tool calls that fit the schemas of the request.",
+        unset="true for the demonstration model, false for others",
     ),
     Setting(
         "backends.local.server",

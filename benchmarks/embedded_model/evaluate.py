@@ -1,6 +1,6 @@
 """What the demonstration model scores: `python -m benchmarks.embedded_model.evaluate`.
 
-Free greedy decoding, no grammar. A task counts when every answer in it does: tool and arguments right, character for
+Greedy decoding, free or (`--grammar`) kept to calls that fit their schemas. A task counts when every answer in it does: tool and arguments right, character for
 character, and nothing else said; behind the last result, the closing text. Sentence frames, tool lists, file names and
 words are the held-out ones (`phrases.py`). The last line scores the same weights, shuffled within each tensor: chance.
 """
@@ -14,10 +14,15 @@ import pathlib
 import random
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from anyclaude_lab.engine import embedded
+from anyclaude_lab.engine.serve.call_forms import HERMES
 from benchmarks.embedded_model import phrases
 from benchmarks.embedded_model.conversations import HELD_OUT, Call, Json, Speaker, asked, call_message
+
+if TYPE_CHECKING:
+    from anyclaude_lab.engine.serve.grammar import CallGrammar
 
 TOOLS = ["Bash", "Read", "Edit", "Write", "Grep", "Glob", "ToolSearch", "WebFetch"]
 
@@ -68,16 +73,17 @@ class Answer:
 class Model:
     """A model folder, asked by greedy decoding; what a prompt shares with the one before is not computed again.
 
-    With `shuffle_seed` every weight tensor is permuted first.
+    With `shuffle_seed` every weight tensor is permuted first; `grammar` lets only calls through that fit.
     """
 
-    def __init__(self, folder: pathlib.Path, shuffle_seed: int | None = None) -> None:
+    def __init__(self, folder: pathlib.Path, shuffle_seed: int | None = None, *, grammar: bool = False) -> None:
         from mlx_lm import load
         from mlx_lm.models.cache import make_prompt_cache
 
         self.model, self.tokenizer = load(str(folder))[:2]
         if shuffle_seed is not None:
             self._shuffle(shuffle_seed)
+        self.grammar = self._call_grammar() if grammar else None
         self.cache = make_prompt_cache(self.model)
         self.cached: list[int] = []
 
@@ -93,6 +99,26 @@ class Model:
             ]
         )
 
+    def _call_grammar(self) -> CallGrammar | None:
+        from anyclaude_lab.engine.serve.grammar import call_grammar
+
+        return call_grammar(self.tokenizer._tokenizer, HERMES, self.tokenizer.eos_token_id)
+
+    def _processors(self, tools: list[Json] | None) -> list[Any]:
+        """What stands between the model's scores and the choice of a token."""
+        if self.grammar is None or not tools:
+            return []
+        guide, seen = self.grammar.guide({t["function"]["name"]: t["function"]["parameters"] for t in tools}), 0
+
+        def allowed(tokens: Any, scores: Any) -> Any:
+            nonlocal seen
+            if seen:
+                guide.took(tokens[-1].item())
+            seen += 1
+            return guide.allowed(scores)
+
+        return [allowed]
+
     def answer(self, messages: list[Json], tools: list[Json] | None, max_tokens: int = 200) -> Answer:
         from mlx_lm import stream_generate
         from mlx_lm.models.cache import trim_prompt_cache
@@ -102,9 +128,8 @@ class Model:
         shared = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
         trim_prompt_cache(self.cache, self.cache[0].offset - shared)
         text, said = "", []
-        for part in stream_generate(
-            self.model, self.tokenizer, prompt[shared:], max_tokens=max_tokens, prompt_cache=self.cache
-        ):
+        kept = {"prompt_cache": self.cache, "logits_processors": self._processors(tools)}
+        for part in stream_generate(self.model, self.tokenizer, prompt[shared:], max_tokens=max_tokens, **kept):
             text += part.text
             said.append(part.token)
         self.cached = [*prompt, *said][: self.cache[0].offset]
@@ -164,11 +189,19 @@ def score(model: Model, shape: Shape, per_tool: int, seed: int, misses: list[str
     answers: list[Answer] = []
     for _ in range(per_tool):
         head = Head(speaker.junk(shape.system), speaker.tools(shape.other_tools, shape.tool_text))
+        if model.grammar is not None:
+            _declare_max_results(head.tools)
         for tool in TOOLS:
             ok, given = carried_out(model, speaker, task(speaker, shape, head, tool), misses)
             right[tool] += ok
             answers += given
     return right, answers
+
+
+def _declare_max_results(tools: list[Json]) -> None:
+    """The client's ToolSearch has it, and the model always writes it; in training its schema was left out."""
+    (search,) = (tool["function"] for tool in tools if tool["function"]["name"] == "ToolSearch")
+    search["parameters"]["properties"]["max_results"] = {"type": "number"}
 
 
 def remarks(model: Model) -> tuple[int, int]:
@@ -206,16 +239,18 @@ def main() -> None:
     parser.add_argument(
         "--shape", action="append", choices=[shape.name for shape in SHAPES], help="only this shape (repeatable)"
     )
+    parser.add_argument("--grammar", action="store_true", help="let only calls through that fit their schemas")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--misses", type=int, default=0, help="print so many wrong answers per shape")
     options = parser.parse_args()
     shapes = [shape for shape in SHAPES if not options.shape or shape.name in options.shape]
-    model = Model(options.model)
+    model = Model(options.model, grammar=options.grammar)
+    label = "grammar " if options.grammar else "trained "
     for shape in shapes:
         per_tool = options.per_tool if shape.system < 8000 else max(1, options.per_tool // 5)
-        report(model, "trained ", shape, per_tool, options.seed, options.misses)
+        report(model, label, shape, per_tool, options.seed, options.misses)
     right, n = remarks(model)
-    print(f"trained  | remarks | {right}/{n} answered as a demonstration model, without a call")
+    print(f"{label} | remarks | {right}/{n} answered as a demonstration model, without a call")
     shuffled = Model(options.model, shuffle_seed=1)
     report(shuffled, "shuffled", SHAPES[0], max(1, options.per_tool // 5), options.seed, options.misses)
 

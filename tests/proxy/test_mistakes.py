@@ -37,8 +37,8 @@ def test_a_home_that_is_no_folder(
     home.write_text("no folder")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
-    spec = SimpleNamespace(engine="mlx-lm", fingerprint="0" * 64)
-    monkeypatch.setattr("anyclaude_lab.engine.mlx_server.mlx_lm_server", lambda *_, **__: spec)
+    spec = SimpleNamespace(engine="anyclaude", fingerprint="0" * 64)
+    monkeypatch.setattr("anyclaude_lab.engine.own_server.own_server", lambda *_, **__: spec)
     model = tmp_path / "model"
     model.mkdir()
     assert program.main(["--proxy-only", "--port", "0", "--model", str(model)]) == 2

@@ -14,13 +14,16 @@ from anyclaude_lab.wire.events import JsonObject
 
 # As models were trained to write it; what the library does not know is let through rather than refused.
 STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": True}
+# quirk(llguidance): where the next letters are certain it lets through only the tokens in which it would spell them
+# itself, and they may not reach beyond. Models may have longer ones.
+OPTIONS = '%llguidance {"no_forcing": true}'
 END_OF_VALUE = "\n</parameter>\n"
 
 
 def call_rules(tools: Mapping[str, JsonObject], form: CallForm, closing: str) -> str:
     """A grammar for one call of any of `tools` (name -> schema), up to and with `closing`."""
     names = [f"call{number}" for number in range(len(tools))]
-    rules = [f'start: "\\n"? ({" | ".join(names)}) "\\n"? {closing}']
+    rules = [OPTIONS, f'start: "\\n"? ({" | ".join(names)}) "\\n"? {closing}']
     body = _tagged if form is QWEN_CODER else _json
     for rule, (name, schema) in zip(names, tools.items(), strict=True):
         rules += body(rule, name, schema)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyclaude_lab.engine.fit import fit_of, fitting_window
 from anyclaude_lab.engine.serve import kv
 from anyclaude_lab.engine.serve.disk import PrefixFolder
 from anyclaude_lab.engine.serve.model import LoadedModel, load_model
@@ -72,9 +73,18 @@ class Engine:
         else:
             self.ready.scheduler.run()
 
+    def _window(self) -> int | None:
+        """The window that fits beside the weights. Raises SettingsError where none does."""
+        asked, folder = self._options.window_tokens, Path(self._options.model).expanduser()
+        if not folder.is_dir():
+            return asked
+        window = fitting_window(folder, asked)
+        log.info("a full window of %s tokens needs: %s", window, fit_of(folder).told(window or 0))
+        return window
+
     def _loaded(self) -> Ready:
         options = self._options
-        loaded = load_model(options.model, window_tokens=options.window_tokens)
+        loaded = load_model(options.model, window_tokens=self._window())
         renderer = Renderer(loaded, grammar=options.grammar)
         folder = None
         if options.disk is not None:

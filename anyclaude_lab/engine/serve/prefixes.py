@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
+LEAST_TOKENS = 16  # every prompt of a model begins with the same few; having them in common means nothing
 LINE_ENTRIES = 2  # of one growing conversation whose state cannot be cut: its last two stable ends
 
 

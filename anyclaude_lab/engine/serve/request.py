@@ -37,20 +37,21 @@ class ChatRequest:
     forced_tool: str | None
     lane: str
     side: bool
+    callable_tools: list[JsonObject]  # every tool that may be called, by its own schema, where `tools` does not say
 
     @property
     def offered(self) -> dict[str, JsonObject]:
         """Name -> schema of the tools that may be called."""
         if self.tool_choice == "none":
             return {}
-        functions = [tool["function"] for tool in self.conversation.tools]
+        functions = [tool["function"] for tool in self.callable_tools or self.conversation.tools]
         return {function["name"]: function.get("parameters") or {} for function in functions}
 
     @property
     def callable(self) -> dict[str, JsonObject]:
         """`offered`, or the one tool that must be called."""
         forced = self.forced_tool
-        return self.offered if forced is None else {forced: self.offered[forced]}
+        return self.offered if forced is None else {forced: self.offered.get(forced, {})}
 
 
 def parse_conversation(body: JsonObject) -> Conversation:
@@ -60,9 +61,7 @@ def parse_conversation(body: JsonObject) -> Conversation:
         raise InvalidRequest("messages must be a list with at least one message")
     for index, message in enumerate(messages):
         _check_message(f"messages[{index}]", message)
-    tools = body.get("tools") or []
-    if not isinstance(tools, list) or not all(map(_is_function, tools)):
-        raise InvalidRequest('tools must be a list of {"type": "function", "function": {"name": ...}}')
+    tools = _tools(body, "tools")
     # Templates know the older word for it.
     messages = [m | {"role": "system"} if m["role"] == "developer" else m for m in messages]
     return Conversation(messages, tools, _object(body, "chat_template_kwargs"))
@@ -88,6 +87,7 @@ def parse_chat(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
         lane=headers.get(LANE_HEADER, "")[:200],
         # Conversations of Claude Code always have tools; what has none is a title, a probe, an extraction.
         side=side == "1" if side is not None else not conversation.tools,
+        callable_tools=_tools(body, "callable_tools"),
     )
 
 
@@ -102,6 +102,13 @@ def _check_message(where: str, message: Any) -> None:
             raise InvalidRequest(f"{where} has a part of type {other[0]!r}, but this engine reads text only")
     elif content is not None and not isinstance(content, str):
         raise InvalidRequest(f"{where}.content must be text, a list of text parts, or null")
+
+
+def _tools(body: JsonObject, field: str) -> list[JsonObject]:
+    tools = body.get(field) or []
+    if not isinstance(tools, list) or not all(map(_is_function, tools)):
+        raise InvalidRequest(f'{field} must be a list of {{"type": "function", "function": {{"name": ...}}}}')
+    return tools
 
 
 def _is_function(tool: Any) -> bool:

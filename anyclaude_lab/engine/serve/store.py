@@ -14,9 +14,8 @@ from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
 from anyclaude_lab.engine.serve import kv
 from anyclaude_lab.engine.serve.disk import PrefixFolder
-from anyclaude_lab.engine.serve.prefixes import Entry, PrefixIndex, Rank, Tokens
+from anyclaude_lab.engine.serve.prefixes import LEAST_TOKENS, Entry, PrefixIndex, Rank, Tokens
 
-LEAST_TOKENS = 16  # every prompt of a model begins with the same few; having them in common means nothing
 LEAST_HEAD_TOKENS = 256  # a shorter head is computed as fast as it is read
 
 

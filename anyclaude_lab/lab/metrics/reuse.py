@@ -22,6 +22,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from anyclaude_lab.engine.serve.prefixes import LEAST_TOKENS
+
 Tokens = npt.NDArray[np.int32]
 SEQUENCES = 10  # mlx_lm.server --prompt-cache-size
 KINDS = ("assistant", "user", "system")  # of stored sequences, in the order in which they are given up
@@ -109,6 +111,20 @@ class MlxCache:
 
     def _can_cut(self, held: Tokens) -> bool:
         return self.trimmable and (self.window_tokens is None or len(held) < self.window_tokens)
+
+
+@dataclass(slots=True)
+class EngineCache(IdealCache):
+    """That of our own engine, for a run that fits in its memory: a beginning of a few tokens counts as nothing."""
+
+    def reused(self, prompt: Tokens) -> int:
+        """`cached_tokens` that the engine will report for `prompt`."""
+        reused = min(IdealCache.reused(self, prompt), max(0, len(prompt) - 1))
+        return reused if reused >= LEAST_TOKENS else 0
+
+    def store(self, prompt: Tokens, stored: Tokens, *, system_tokens: int = 0, by_user: bool = False) -> None:
+        """As `MlxCache.store`; where the system prompt ends does not matter here."""
+        IdealCache.store(self, prompt, stored)
 
 
 def cache_efficiency(reported: Sequence[int | None], expected: Sequence[int]) -> float | None:

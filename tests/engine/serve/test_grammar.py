@@ -6,12 +6,15 @@ import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import mlx.core as mx
 import pytest
+from tokenizers import Tokenizer
 
+from anyclaude_lab.engine import embedded
 from anyclaude_lab.engine.serve import grammar
 from anyclaude_lab.engine.serve.call_forms import HERMES, QWEN_CODER, CallForm
 from anyclaude_lab.engine.serve.model import LoadedModel, load_model
@@ -207,3 +210,35 @@ def test_without_a_grammar_the_reason_is_logged_and_calls_are_free(
     rendered = renderer.render(parse_chat({"messages": USER, "tools": TOOLS}, {}))
     assert rendered.guide is None
     assert reason in caplog.text
+
+
+@pytest.mark.usefixtures("library")
+async def test_a_tool_that_the_prompt_does_not_define_may_be_called_by_its_own_schema(
+    model_folders: dict[str, Path],
+) -> None:
+    """As a proxy asks where a tool was deferred, or is told in one line."""
+    body = {"tools": TOOLS[:1], "callable_tools": [TOOLS[1]], "tool_choice": "required", "temperature": 1.0}
+    async with serving(model_folders["plain"], grammar=True) as client:
+        answer = await client.whole(USER, **body, max_tokens=300, seed=1)
+    (call,) = answer["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "Todo"
+    jsonschema.validate(json.loads(call["function"]["arguments"]), SCHEMAS["Todo"])
+
+
+@pytest.mark.usefixtures("library")
+def test_tokens_that_reach_beyond_what_is_certain_may_come() -> None:
+    """The demonstration model has a tool's name, `arguments` and the first argument in one token."""
+    tokenizer = Tokenizer.from_file(str(embedded.folder() / "tokenizer.json"))
+    made = grammar.call_grammar(
+        SimpleNamespace(backend_tokenizer=tokenizer), HERMES, tokenizer.token_to_id("<|im_end|>") or 0
+    )
+    assert made is not None
+    properties = {"query": {"type": "string"}, "max_results": {"type": "number"}}
+    guide = made.guide({"ToolSearch": {"type": "object", "properties": properties, "required": list(properties)}})
+    call = '{"name": "ToolSearch", "arguments": {"query": "select:Fetch", "max_results": 5}}'
+    tokens = tokenizer.encode(f"<tool_call>\n{call}\n</tool_call>", add_special_tokens=False).ids
+    assert len(tokens) < len(call) / 4
+    every = mx.zeros((1, tokenizer.get_vocab_size()))
+    for token in tokens:
+        assert guide.allowed(every)[0, token].item() == 0, tokenizer.id_to_token(token)
+        guide.took(token)

@@ -9,10 +9,13 @@ import pytest
 
 from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.errors import PromptTooLong
+from anyclaude_lab.prompt.deferred import place_deferred
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.fold import fold
-from tests.backends.calls import make_call, make_request, read_events
+from tests.backends.calls import BASH, make_call, make_request, read_events
 from tests.engine.serve.test_http import serving
+from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.script import Text, reply
 
 pytestmark = pytest.mark.engine
 
@@ -64,3 +67,25 @@ async def test_an_overflow_is_told_in_the_words_the_client_knows(model_folders: 
         with pytest.raises(PromptTooLong, match=r"prompt is too long: \d+ tokens > 300 maximum"):
             await backend.send(request, make_call(request))
         await backend.close()
+
+
+@pytest.mark.parametrize(("engine", "told"), [(True, ["Bash", "Fetch"]), (False, None)])
+async def test_deferred_tools_are_told_to_an_engine_that_constrains_calls(engine: bool, told: list[str] | None) -> None:
+    profile = "anyclaude" if engine else "llama.cpp"
+    fetch = {**BASH, "name": "Fetch", "defer_loading": True}
+    loaded = [{"type": "tool_reference", "tool_name": "Fetch"}]
+    history = [
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": loaded}]},
+    ]
+    asked = make_request(tools=[BASH, fetch], messages=[{"role": "user", "content": "Load it."}, *history])
+    async with OpenAIStandIn([reply(Text("ok"))] * 2, profile=profile) as server:
+        backend = OpenAIBackend("local", f"{server.url}/v1")
+        for request in (asked, make_request(tools=[BASH, fetch])):
+            await read_events(await backend.send(place_deferred(request), make_call(request)))
+        await backend.close()
+        deferred, plain = (post.json for post in server.posts("/v1/chat/completions"))
+    assert [tool["function"]["name"] for tool in deferred["tools"]] == ["Bash"]
+    assert (told is None) == ("callable_tools" not in deferred)
+    assert told is None or [tool["function"]["name"] for tool in deferred["callable_tools"]] == told
+    assert "callable_tools" not in plain  # nobody has loaded it yet
