@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from anyclaude_lab.backends.base import Backend
 from anyclaude_lab.backends.breaker import Breaker, GatedBackend
+from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile
 from anyclaude_lab.backends.claude import ClaudeBackend
 from anyclaude_lab.backends.cluster import ClusterBackend
 from anyclaude_lab.backends.http import Budgets, credentials_of
@@ -39,6 +40,7 @@ class Composition:
 
     variant: Variant
     breaker: Breaker | None
+    learn: Callable[[], Awaitable[Capabilities | None]] | None = None  # what the backend can do; None: cannot be asked
 
 
 @asynccontextmanager
@@ -57,10 +59,12 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
         def gated(answering: Backend) -> Backend:
             return GatedBackend(answering, gate, time.monotonic) if gate is not None else answering
 
+        learn = None
         if settings.mode == "local" and settings.local.source != "url":
             backend = await _started(settings, state_folder, stack, gated)
         else:
-            answering = _backend(settings)
+            answering = _backend(settings, CapabilityFile(state_folder / "capabilities.json"))
+            learn = answering.learn if isinstance(answering, OpenAIBackend) else None
             if isinstance(answering, ClusterBackend):
                 answering.start()
             backend = gated(answering)
@@ -74,7 +78,7 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
             window_tokens=_known_window(settings) or settings.context_tokens,
             output_cap_tokens=EMBEDDED_OUTPUT_TOKENS if folder == embedded.folder() else None,
         )
-        yield Composition(variant, gate)
+        yield Composition(variant, gate, learn)
 
 
 def plan(settings: Settings) -> Plan:
@@ -148,7 +152,7 @@ def budgets(settings: Settings) -> Budgets:
     return Budgets(settings.connect_timeout_s, settings.request_timeout_s, gap_s=settings.gap_timeout_s)
 
 
-def _backend(settings: Settings) -> Backend:
+def _backend(settings: Settings, remembered: CapabilityFile) -> Backend:
     """What answers where it runs already."""
     waits = budgets(settings)
     if settings.mode == "claude":
@@ -189,6 +193,7 @@ def _backend(settings: Settings) -> Backend:
         small_model=settings.small_model,
         api_key=_reveal(settings.local.api_key),
         adapter=settings.adapter,
+        remembered=remembered,
         budgets=waits,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from anyclaude_lab.backends.base import Call, RawHeaders, Reply
+from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile, probe
 from anyclaude_lab.backends.http import Answer, Budgets, HttpLeg, Incoming
 from anyclaude_lab.backends.probe import identify, patience_s, split_base
 from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, MODELS, PROFILES, Ask, Model, ServerProfile
@@ -53,7 +54,8 @@ class OpenAIBackend:
     `server` is the kind (a key of `profiles.PROFILES`); None finds it out on first use. `model` None is what the server
     has loaded, or lists first; the id that the client asked for is never sent, only echoed. `model_path` is the folder
     or hub id of the loaded model where we know it: it tells the window and the template's quirks. `adapter` names the
-    family it is talked to as: a key of `models.adapters.ADAPTERS`, or "auto" to go by the model's name.
+    family it is talked to as: a key of `models.adapters.ADAPTERS`, or "auto" to go by the model's name. `remembered`:
+    where the answers to `learn` are kept; what the server refused then is not sent again.
     """
 
     translating = True
@@ -72,6 +74,7 @@ class OpenAIBackend:
         budgets: Budgets | None = None,
         extra_headers: RawHeaders = (),
         extra_body: Mapping[str, Any] | None = None,
+        remembered: CapabilityFile | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if server is not None and server not in PROFILES:
@@ -87,6 +90,8 @@ class OpenAIBackend:
         self._model_path = str(model_path) if model_path else None
         self._adapter_name = adapter
         self._extra_body = dict(extra_body or {})
+        self._remembered = remembered
+        self._capabilities: Capabilities | None = None
         self._clock = clock
         self._server: Server | None = None
         self._state = "unknown"
@@ -187,11 +192,30 @@ class OpenAIBackend:
         if found != self._server:
             self._server, self._window_asked_again = found, -math.inf
 
+    async def learn(self) -> Capabilities | None:
+        """What the server can do with its main model: remembered, or asked now and remembered; None where it is silent.
+
+        Raises what keeps the server away.
+        """
+        server = await self._known()
+        if self._capabilities is None:
+            found = await probe(self._leg, self._api + "/chat/completions", self._headers, server.main.id)
+            if found is not None:
+                self._capabilities = replace(found, window_tokens=await self.window_tokens())
+                if self._remembered is not None:
+                    self._remembered.put(self._address, server.main.id, self._capabilities)
+        return self._capabilities
+
+    @property
+    def _address(self) -> str:
+        return self._leg.url + self._api
+
     def status(self) -> JsonObject:
         server = self._server
         profile = server.profile if server else self._pinned
         known = {"server": profile.kind if profile else None, "model": server.main.id if server else self._wanted}
-        return {"name": self.name, "url": self._leg.url + self._api, "state": self._state, **known}
+        able = {"capabilities": asdict(self._capabilities)} if self._capabilities else {}
+        return {"name": self.name, "url": self._address, "state": self._state, **known, **able}
 
     async def close(self) -> None:
         await self._leg.close()
@@ -201,6 +225,8 @@ class OpenAIBackend:
     async def _known(self) -> Server:
         if self._server is None:
             self._server = await self._found()
+            if self._remembered is not None:
+                self._capabilities = self._remembered.get(self._address, self._server.main.id)
         return self._server
 
     async def _found(self) -> Server:
@@ -272,7 +298,8 @@ class OpenAIBackend:
         return body | self._extra_body, notes
 
     def _dialect(self, profile: ServerProfile, model: Model) -> Dialect:
-        return self._adapter(model).dialect(profile.dialect, model.name)
+        dialect = self._adapter(model).dialect(profile.dialect, model.name)
+        return self._capabilities.applied(dialect) if self._capabilities else dialect
 
     def _adapter(self, model: Model) -> Adapter:
         return adapter_named(self._adapter_name, model.name)

@@ -36,7 +36,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--memory-mb", type=int, help="for computed prefixes in memory (default: a quarter of it)")
     parser.add_argument("--disk", type=Path, help="folder for computed prefixes (default: none are kept on disk)")
     parser.add_argument("--disk-mb", type=int, default=DISK_MB, help=f"its cap (default: {DISK_MB})")
-    parser.add_argument("--disk-bits", type=int, choices=(4, 8), help="quantise them on disk (default: as computed)")
+    parser.add_argument("--disk-bits", type=int, choices=(4, 8, 16), help="of a number on disk (default: as computed)")
     parser.add_argument("--warm", action="store_true", help="read the prefixes on disk into memory at the start")
     parser.add_argument("--grammar", action="store_true", help="let through only tool calls that fit their schemas")
     return parser.parse_args(argv)

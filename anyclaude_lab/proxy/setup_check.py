@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anyclaude_lab import __version__
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.settings import PREFERRED_PORT, Settings
 from anyclaude_lab.settings.kinds import without_credentials
 
+if TYPE_CHECKING:
+    from anyclaude_lab.compose import Composition
+
 READY, NOT_READY = 0, 4
 HEALTH_S = 10.0
+LEARN_S = 30.0
 VERSION_S = 20.0
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -89,23 +94,42 @@ async def check_backend(settings: Settings, *, home: Path) -> list[Finding]:
     try:
         if settings.mode == "local" and settings.local.source != "url":
             return [_check_model(settings)]
-        async with asyncio.timeout(HEALTH_S), composed(settings, state_folder=home / ".anyclaude") as parts:
+        async with asyncio.timeout(HEALTH_S + LEARN_S), composed(settings, state_folder=home / ".anyclaude") as parts:
             complaint = await parts.variant.backend.health()
             window = None if complaint else await parts.variant.window()
+            able = await _learnt(parts) if complaint is None else []
     except AnyclaudeError as error:
         complaint = error.message
     except TimeoutError:
-        complaint = f"no answer within {HEALTH_S:g} s"
+        complaint = f"no answer within {HEALTH_S + LEARN_S:g} s"
     if complaint is not None:
         address = _address(settings)
         where = f" ({address})" if address.removesuffix("/v1") not in complaint else ""
         return [Finding(Level.FAILURE, "backend", complaint + where)]
     findings = [Finding(Level.FINE, "backend", _described(settings))]
     if settings.translating:
-        findings.append(check_window(window, settings.mode))
+        findings += [check_window(window, settings.mode), *able]
     if settings.mode == "claude" and settings.claude.api_key is None:
         findings.append(Finding(Level.NOTE, "key", "ANTHROPIC_API_KEY is not set; Claude Code's own login is used"))
     return findings
+
+
+async def _learnt(parts: Composition) -> list[Finding]:
+    """What the server can do: remembered, or asked now in a few tokens."""
+    if parts.learn is None:
+        return []
+    try:
+        async with asyncio.timeout(LEARN_S):
+            found = await parts.learn()
+    except (AnyclaudeError, TimeoutError):
+        found = None
+    if found is None:
+        return [Finding(Level.NOTE, "abilities", "the server did not answer a question of a few tokens in time")]
+    if found.tools is False:
+        return [
+            Finding(Level.WARNING, "abilities", f"this model takes no tools, which Claude Code needs: {found.told()}")
+        ]
+    return [Finding(Level.FINE, "abilities", found.told())]
 
 
 def check_window(window_tokens: int | None, mode: str) -> Finding:

@@ -64,6 +64,11 @@ class Server:
         answer.raise_for_status()
         return time.perf_counter() - began, answer.json()
 
+    def metrics(self) -> dict[str, Any]:
+        """Ours only."""
+        found: dict[str, Any] = CLIENT.get(f"{self.url}/metrics").json()
+        return found
+
     def leave_at(self, messages: Messages, share: float) -> None:
         """Ask, and hang up once `share` of the prompt is computed."""
         with self._stream(messages, True, 1) as lines:
@@ -93,9 +98,17 @@ class Server:
 
 
 @contextmanager
-def ours(model: Path, disk: Path | None = None, bits: int | None = None, *, grammar: bool = False) -> Iterator[Server]:
+def ours(
+    model: Path,
+    disk: Path | None = None,
+    bits: int | None = None,
+    *,
+    grammar: bool = False,
+    warm: bool = False,
+    memory_mb: int = 2000,
+) -> Iterator[Server]:
     """Our engine; its budget in memory is small beside the machine's, large beside the model's."""
-    options = EngineOptions(disk=disk, disk_bits=bits, memory_mb=2000, grammar=grammar)
+    options = EngineOptions(disk=disk, disk_bits=bits, memory_mb=memory_mb, grammar=grammar, warm=warm)
     with _running(own_server(model, options)) as server:
         yield server
 

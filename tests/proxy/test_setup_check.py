@@ -31,6 +31,7 @@ from anyclaude_lab.settings import MODES, LocalSettings, Settings
 from tests.requirements import require_mlx
 from tests.standins.http import Exchange, Responder, StandIn, running
 from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.script import Text, reply
 
 OURS: dict[str, str | None] = {
     "ANTHROPIC_BASE_URL": "http://127.0.0.1:49152",
@@ -233,13 +234,13 @@ def lines(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 @posix_only
 def test_everything_there(machine: Machine) -> None:
     machine.install_claude()
-    with running(OpenAIStandIn(profile="llama.cpp")) as server:
+    with running(OpenAIStandIn([reply(Text("OK"))] * 3, profile="llama.cpp")) as server:
         done = machine.check(LOCAL_URL=f"{server.url}/v1")
-        assert not server.chats
     report = lines(done)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert report["backend"].startswith("ok") and server.url in report["backend"]
     assert report["claude"].startswith("ok 9.9.9 (Claude Code)")
+    assert "tools yes" in report["abilities"] and "cached tokens yes" in report["abilities"]
     assert report["window"].startswith("warn 8192 tokens are too few")  # what llama.cpp has without -c
     assert done.stdout.rstrip().endswith("Ready.")
 

@@ -66,6 +66,24 @@ def quantised(state: State, bits: int) -> State | None:
     return None if group is None else [layer.to_quantized(group_size=group, bits=bits) for layer in state]
 
 
+def cast(state: State, dtype: mx.Dtype) -> State | None:
+    """A copy in another type; None where a layer cannot be cast."""
+    return [_cast_layer(layer, dtype) for layer in state] if grows_only(state) else None
+
+
+def dtype_name(state: State) -> str:
+    """Such as `float32`; "" where layers have none of their own."""
+    return str(state[0].keys.dtype).rpartition(".")[2] if grows_only(state) and not state[0].empty() else ""
+
+
+def compact(state: State) -> State:
+    """The same without the room that layers keep for growing."""
+    if grows_only(state):
+        for layer in state:
+            layer.keys, layer.values = mx.contiguous(layer.keys), mx.contiguous(layer.values)
+    return state
+
+
 def whole(state: State) -> State:
     """`quantised` undone, so that generation stays on the plain path."""
     return [_dequantised(layer) if type(layer).__name__ == "QuantizedKVCache" else layer for layer in state]
@@ -76,6 +94,13 @@ def _first_of_layer(layer: KVCache, tokens: int) -> KVCache:
     if layer.keys is not None:
         part.keys, part.values = layer.keys[..., :tokens, :], layer.values[..., :tokens, :]
         part.offset = tokens
+    return part
+
+
+def _cast_layer(layer: KVCache, dtype: mx.Dtype) -> KVCache:
+    part = _first_of_layer(layer, layer.offset)
+    if part.keys is not None:
+        part.keys, part.values = part.keys.astype(dtype), part.values.astype(dtype)
     return part
 
 

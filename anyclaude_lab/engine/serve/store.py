@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Literal
-
-import mlx.core as mx
-from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
 from anyclaude_lab.engine.serve import kv
 from anyclaude_lab.engine.serve.disk import PrefixFolder
 from anyclaude_lab.engine.serve.prefixes import LEAST_TOKENS, Entry, PrefixIndex, Rank, Tokens
+from anyclaude_lab.engine.serve.state_file import load_state, small_copy, write_state
 
 LEAST_HEAD_TOKENS = 256  # a shorter head is computed as fast as it is read
 
@@ -109,10 +107,10 @@ class PrefixStore:
         if self.folder is None or match is None or match.tokens < len(head):
             return
         state = kv.first(self._states[match.entry.id], len(head), len(match.entry.tokens))
-        small = kv.quantised(state, self.disk_bits) if self.disk_bits else None
-        state = _compact(state) if small is None else small
-        kv.settle(state)
-        self._written = self._writer.submit(self.folder.write, head, _saving(head, state), kv.size_bytes(state))
+        dtype = kv.dtype_name(state)
+        small = small_copy(state, self.disk_bits)
+        write = partial(write_state, tokens=head, small=small, dtype=dtype)
+        self._written = self._writer.submit(self.folder.write, head, write, kv.size_bytes(small))
 
     def warm(self) -> int:
         """Read heads into memory, the most recently used first, as long as they fit in half of it. Returns how many."""
@@ -120,7 +118,7 @@ class PrefixStore:
         for card in list(self.folder.newest()) if self.folder else []:
             if self.index.size_bytes + card.size_bytes > self.budget_bytes // 2:
                 break
-            found = self.folder.read(card, _load) if self.folder else None
+            found = self.folder.read(card, load_state) if self.folder else None
             if found is not None:
                 tokens, state = found
                 self.keep(tokens, state, Rank.HEAD, asked_tokens=len(tokens))
@@ -139,7 +137,7 @@ class PrefixStore:
         card = self.folder.find(prompt) if self.folder else None
         if self.folder is None or card is None or card.tokens <= better_than:
             return None
-        found = self.folder.read(card, _load)
+        found = self.folder.read(card, load_state)
         if found is None or not prompt.starts_with(found[0]):
             return None
         tokens, state = found
@@ -161,25 +159,3 @@ class PrefixStore:
     def _forget(self, ids: list[int]) -> None:
         for entry_id in ids:
             self._states.pop(entry_id, None)
-
-
-def _compact(state: kv.State) -> kv.State:
-    """Without the room that layers keep for growing."""
-    if kv.grows_only(state):
-        for layer in state:
-            layer.keys, layer.values = mx.contiguous(layer.keys), mx.contiguous(layer.values)
-    return state
-
-
-def _saving(tokens: Tokens, state: kv.State) -> Callable[[Path], object]:
-    def save(path: Path) -> None:
-        save_prompt_cache(str(path), state, {"tokens": tokens.packed.hex()})
-
-    return save
-
-
-def _load(path: Path) -> tuple[Tokens, kv.State]:
-    state, about = load_prompt_cache(str(path), return_metadata=True)
-    state = kv.whole(state)
-    kv.settle(state)
-    return Tokens(bytes.fromhex(about["tokens"])), state

@@ -85,7 +85,7 @@ def test_the_same_prompt_again_computes_one_token(plain: LoadedModel) -> None:
     assert again.text == first.text
 
 
-@pytest.mark.parametrize("bits", [None, 8])
+@pytest.mark.parametrize("bits", [None, 16, 8])
 def test_a_head_from_disk_serves_the_first_request_of_the_next_process(
     loaded: LoadedModel, tmp_path: Path, bits: int | None
 ) -> None:

@@ -1,0 +1,176 @@
+"""What both servers are asked, for the figures of `python -m benchmarks.engine`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from benchmarks.engine.measure import Bench, Estimate, line, ratio, told
+from benchmarks.engine.serving import Messages, Reply, Server, ours
+
+SIDE_TOKENS = 260
+NONCE = "x-anthropic-billing-header: cc_version=2.1.330; cch={};\n"
+
+
+def follow_up(messages: Messages, reply: Reply) -> Messages:
+    return [*messages, {"role": "assistant", "content": reply.text}, {"role": "user", "content": "Go on, please."}]
+
+
+def warm(bench: Bench) -> None:
+    """A cold first turn against the follow-up turn behind it."""
+    for tokens in bench.tokens:
+        cold: dict[str, list[float]] = {"ours": [], "stock": []}
+
+        def measure(server: Server, tokens: int = tokens, cold: dict[str, list[float]] = cold) -> float:
+            talk = bench.talk(tokens)
+            first = server.ask(talk)
+            cold[server.name].append(first.seconds)
+            return first.seconds / server.ask(follow_up(talk, first)).seconds
+
+        line(f"cold / warm TTFT, {tokens} tokens", **told(bench.each(measure)))
+        line(f"cold TTFT, ours / stock, {tokens} tokens", ratio=ratio(cold).told())
+
+
+def nonce(bench: Bench) -> None:
+    """The same conversation with a hash at its head that changes, against one without."""
+    tokens = max(bench.tokens)
+
+    def measure(server: Server) -> float:
+        system, user = bench.talk(tokens)
+
+        def asked(number: int | None) -> Reply:
+            head = "" if number is None else NONCE.format(bench.text(5).replace(" ", "a"))
+            return server.ask([{"role": "system", "content": head + str(system["content"])}, user])
+
+        asked(None)
+        changing = asked(1).seconds
+        return changing / asked(None).seconds
+
+    line(f"TTFT with a changing billing hash / without, {tokens} tokens", **told(bench.each(measure)))
+
+
+def project(bench: Bench) -> None:
+    """A first turn in another project: what differs stands in front of the tools, or behind the shared head."""
+    tokens = max(bench.tokens)
+
+    def measure(server: Server) -> float:
+        head = bench.text(tokens)
+
+        def asked(folder: str, *, stabilised: bool) -> Reply:
+            system, user = (head, f"{folder}\nBegin.") if stabilised else (f"{folder}\n{head}", "Begin.")
+            return server.ask([{"role": "system", "content": system}, {"role": "user", "content": user}])
+
+        asked("/harbor", stabilised=True)
+        off = asked("/lantern", stabilised=False).seconds
+        return off / asked("/meadow", stabilised=True).seconds
+
+    line(f"TTFT in another project, stabiliser off / on, {tokens} tokens", **told(bench.each(measure)))
+
+
+def restart(bench: Bench) -> None:
+    """The first request of a process, cold against with its head on disk. Only ours keeps any."""
+    tokens = max(bench.tokens)
+    for bits in (None, 16, 8):
+        gains: list[float] = []
+        megabytes = 0.0
+        for number in bench.rounds(lambda: [gains]):  # noqa: B023 - read at once
+            disk, talk = bench.scratch / f"disk-{bits}-{number}", bench.talk(tokens)
+            with ours(bench.model, disk, bits) as server:
+                cold = server.ask(talk)
+            with ours(bench.model, disk, bits, warm=number % 2 == 1) as server:
+                talk[-1] = {"role": "user", "content": "Something else."}
+                gains.append(cold.seconds / server.ask(talk).seconds)
+            megabytes = sum(file.stat().st_size for file in disk.glob("*/*.safetensors")) / 1e6
+        what = f"cold / first request after a restart, {tokens} tokens, {bits or 32}-bit file"
+        line(what, ours=Estimate.of(gains).told(), file=f"{megabytes:.1f} MB")
+
+
+def side(bench: Bench) -> None:
+    """A short side call while a long cold prompt is computed."""
+    tokens = max(bench.tokens)
+    call: Callable[[], Messages] = lambda: [{"role": "user", "content": bench.text(SIDE_TOKENS)}]  # noqa: E731
+
+    def measure(server: Server) -> float:
+        waits: list[float] = []
+        threads: list[threading.Thread] = []
+
+        def ask_beside() -> None:
+            beside = threading.Thread(target=lambda: waits.append(server.ask(call(), tools=False).seconds))
+            beside.start()
+            threads.append(beside)
+
+        server.begin(bench.talk(tokens), ask_beside)
+        for thread in threads:
+            thread.join()
+        return waits[0]
+
+    alone = bench.each(lambda server: server.ask(call(), tools=False).seconds)
+    beside = bench.each(measure)
+    what = f"side call of {SIDE_TOKENS} tokens beside a cold prefill of {tokens}"
+    line(f"{what}, alone", **told(alone, " s"))
+    line(what, **told(beside, " s"), p95_ours=f"{sorted(beside['ours'])[int(0.95 * (len(beside['ours']) - 1))]:.3f} s")
+    prefill = bench.servers[0].metrics()["prefill"]
+    line(f"{what}: steps", longest=f"{prefill['longest_step_s']:.3f} s", aimed_at=f"{prefill['step_limit_s']:.2f} s")
+
+
+def retry(bench: Bench) -> None:
+    """The same prompt again after the client left before its prefill was over.
+
+    Stock computes 2048 tokens a step: it is left at the first step behind the share, or not at all.
+    """
+    tokens = max(bench.tokens)
+
+    def measure(server: Server) -> float:
+        cold = server.ask(bench.talk(tokens)).seconds
+        talk = bench.talk(tokens)
+        server.leave_at(talk, 0.8 if server.name == "ours" else 0.75)
+        return server.ask(talk).seconds / cold
+
+    line(f"retry after leaving at 80 % (stock 75 %) / cold, {tokens} tokens", **told(bench.each(measure)))
+
+
+def crowd(bench: Bench) -> None:
+    """Reused by ideal: the main conversation after 40 side calls, and 12 conversations in turns."""
+    tokens = min(bench.tokens)
+
+    def share(server: Server, talk: Messages, before: Reply) -> tuple[int, int]:
+        """Cached tokens, and those that the prompt and its predecessor have in common."""
+        return server.ask(talk).cached_tokens, before.prompt_tokens - 1
+
+    def after_side_calls(server: Server) -> float:
+        talk = bench.talk(tokens)
+        first = server.ask(talk)
+        for _ in range(40):
+            server.ask([{"role": "user", "content": bench.text(SIDE_TOKENS)}], tools=False)
+        cached, ideal = share(server, follow_up(talk, first), first)
+        return 100 * min(1.0, cached / ideal)
+
+    def lanes(server: Server) -> float:
+        talks = [bench.talk(tokens) for _ in range(12)]
+        firsts = [server.ask(talk) for talk in talks]
+        found = [share(server, follow_up(talk, first), first) for talk, first in zip(talks, firsts, strict=True)]
+        return 100 * min(1.0, sum(cached for cached, _ in found) / sum(ideal for _, ideal in found))
+
+    for what, measure in (("40 side calls", after_side_calls), ("12 lanes in turns", lanes)):
+        found = bench.each(measure)
+        columns = {name: f"{min(v):.1f} % at least, n={len(v)}" for name, v in found.items()}
+        line(f"reused / ideal after {what}, {tokens} tokens", **columns)
+
+
+def parallel(bench: Bench) -> None:
+    """Four agents on one cold head at once, against one alone."""
+    tokens = max(bench.tokens)
+
+    def measure(server: Server) -> float:
+        alone = server.ask(bench.talk(tokens)).seconds
+        system = bench.talk(tokens)[0]
+        replies: list[Reply] = []
+        talks = [[system, {"role": "user", "content": f"You are agent {n}."}] for n in range(4)]
+        threads = [threading.Thread(target=lambda talk=talk: replies.append(server.ask(talk))) for talk in talks]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return max(reply.seconds for reply in replies) / alone
+
+    line(f"last of 4 agents on a cold head / one alone, {tokens} tokens", **told(bench.each(measure)))

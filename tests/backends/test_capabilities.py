@@ -1,0 +1,111 @@
+"""What a server can do is found out in a few tokens, remembered, and what it refuses is not sent to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anyclaude_lab.backends import capabilities
+from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile
+from anyclaude_lab.backends.openai_http import OpenAIBackend
+from tests.backends.calls import BASH, make_call, make_request, read_events
+from tests.standins.http import Exchange, JsonObject
+from tests.standins.openai_api import OpenAIStandIn
+from tests.standins.profiles import PROFILES, Profile
+from tests.standins.script import Refusal, Text, Thinking, reply
+
+CHAT = "/v1/chat/completions"
+
+
+class Strict(Profile):
+    """A template that takes one call in a message and no system message behind the first. Source: Llama 3's."""
+
+    reasoning_field = "reasoning"
+
+    def refuse(self, exchange: Exchange, body: JsonObject, prompt_tokens: int) -> Refusal | None:
+        messages = body["messages"]
+        if any(len(message.get("tool_calls") or ()) > 1 for message in messages):
+            return Refusal(400, "This model only supports single tool-calls at once!")
+        if any(message["role"] == "system" for message in messages[1:]):
+            return Refusal(400, "System message must be at the beginning.")
+        return None
+
+
+async def learn(server: OpenAIStandIn, file: Path) -> Capabilities | None:
+    backend = OpenAIBackend("local", f"{server.url}/v1", remembered=CapabilityFile(file))
+    try:
+        return await backend.learn()
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES.keys() - {"openrouter"}))
+async def test_every_kind_of_server_is_asked_in_a_few_tokens(profile: str, tmp_path: Path) -> None:
+    async with OpenAIStandIn([reply(Text("OK"))] * 4, profile=profile) as server:
+        found = await learn(server, tmp_path / "c.json")
+    assert found is not None
+    assert (found.streaming, found.usage, found.tools, found.mid_system) == (True, True, True, True)
+    asked = [post.json for post in server.posts(CHAT)]
+    assert len(asked) == 3
+    assert sum(body["max_tokens"] for body in asked) <= 16
+    assert server.violations == []
+
+
+async def test_what_is_refused_is_known_and_not_sent_again(tmp_path: Path) -> None:
+    answers = [reply(Thinking("Hm."), Text("OK"))] * 4
+    async with OpenAIStandIn(answers, profile=Strict()) as server:
+        found = await learn(server, tmp_path / "c.json")
+        assert found is not None
+        assert (found.tools, found.parallel_calls, found.mid_system) == (True, False, False)
+        assert found.reasoning_field == "reasoning"
+        before = len(server.posts(CHAT))
+        assert await learn(server, tmp_path / "c.json") == found
+        assert len(server.posts(CHAT)) == before, "it is remembered"
+
+        calls = [{"type": "tool_use", "id": f"toolu_{n}", "name": "Bash", "input": {"command": "ls"}} for n in range(2)]
+        results = [{"type": "tool_result", "tool_use_id": f"toolu_{n}", "content": "x"} for n in range(2)]
+        history = [{"role": "assistant", "content": calls}, {"role": "user", "content": results}]
+        request = make_request(tools=[BASH], messages=[{"role": "user", "content": "Go."}, *history])
+        backend = OpenAIBackend("local", f"{server.url}/v1", remembered=CapabilityFile(tmp_path / "c.json"))
+        await read_events(await backend.send(request, make_call(request)))  # else it would be refused
+        assert backend.status()["capabilities"]["parallel_calls"] is False
+        await backend.close()
+
+
+async def test_a_server_that_fails_is_not_remembered(tmp_path: Path) -> None:
+    async with OpenAIStandIn([Refusal(500, "out of memory")]) as server:
+        assert await learn(server, tmp_path / "c.json") is None
+    assert not (tmp_path / "c.json").exists()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[CapabilityFile]:
+    file = CapabilityFile(tmp_path / "state" / "c.json")
+    file.put("http://a:secret@b/v1", "m", Capabilities(tools=True, window_tokens=8192))
+    yield file
+
+
+def test_it_is_remembered_by_address_and_model_for_a_week(
+    file: CapabilityFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert file.get("http://a:secret@b/v1", "m") == Capabilities(tools=True, window_tokens=8192)
+    assert file.get("http://a:secret@b/v1", "other") is None
+    assert file.get("http://b/v1", "m") is None
+    assert "secret" not in file.path.read_text()
+    assert file.path.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr(capabilities, "EXPIRE_S", -1.0)
+    assert file.get("http://a:secret@b/v1", "m") is None
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"x": 1}', '{"KEY": {"at": "now"}}', '{"KEY": {"at": 9e99, "found": {}}}']
+)
+def test_a_spoilt_file_is_as_good_as_none(file: CapabilityFile, content: str) -> None:
+    (key,) = json.loads(file.path.read_text())
+    file.path.write_text(content.replace("KEY", key))
+    assert file.get("http://a:secret@b/v1", "m") is None
+    file.put("http://a:secret@b/v1", "m", Capabilities(tools=False))
+    assert file.get("http://a:secret@b/v1", "m") == Capabilities(tools=False)
