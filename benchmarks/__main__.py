@@ -32,8 +32,8 @@ def main() -> int:
         show(name, question, table)
         if options.keep:
             path = keep(name, question, table)
-            if hasattr(module, "draw"):
-                module.draw(table, path.with_name(f"{name}.svg"))
+            if hasattr(module, "publish"):
+                module.publish(table, path)
     return 0
 
 

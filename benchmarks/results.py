@@ -71,6 +71,7 @@ def machine() -> dict[str, Number]:
         "cores": os.cpu_count(),
         "cpu": f"{platform.machine()} {_cpu_family()}".strip(),
         "system": platform.system(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
     }
 

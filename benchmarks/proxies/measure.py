@@ -62,9 +62,9 @@ def running(peers: Path | None, names: Collection[str] = (), planted_us: int | N
         port = stack.enter_context(subjects.upstream(folder))
         url = f"http://127.0.0.1:{port}"
         ways = (
-            ("translating", PLAIN, {"LOCAL_URL": f"{url}/v1"}),
-            ("prompt work, recording", ("--record", f"{scratch}/traces"), {"LOCAL_URL": f"{url}/v1"}),
-            ("passthrough", ("--mode", "claude", "--no-record"), {"ANYCLAUDE_CLAUDE_URL": url}),
+            ("ours, translating", PLAIN, {"LOCAL_URL": f"{url}/v1"}),
+            ("ours, prompt work, recording", ("--record", f"{scratch}/traces"), {"LOCAL_URL": f"{url}/v1"}),
+            ("ours, passthrough", ("--mode", "claude", "--no-record"), {"ANYCLAUDE_CLAUDE_URL": url}),
         )
         started = [stack.enter_context(subjects.relay(folder, port))]
         for name, args, env in ways:

@@ -38,8 +38,8 @@ def figures(options: Options) -> Table:
     return Table(rows, f"CPU ms of one request, medians of n = {ASKED} turns; the demonstration model's template")
 
 
-def draw(table: Table, path: Path) -> None:
-    """Milliseconds over turns, both on logarithmic axes, where what is linear has the slope of the dotted line."""
+def publish(table: Table, kept: Path) -> None:
+    """`growth.svg`: milliseconds over turns, on logarithmic axes; what is linear has the dotted line's slope."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -53,7 +53,7 @@ def draw(table: Table, path: Path) -> None:
     axes.loglog(TURNS, [0.2 * turns for turns in TURNS], ":", color="gray", label="0.2 ms a turn")
     axes.set(xlabel="turns in the history", ylabel="CPU ms of the next request")
     axes.legend(fontsize="small")
-    plt.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+    plt.savefig(kept.with_name("growth.svg"), metadata={"Date": None}, bbox_inches="tight")
 
 
 def _row(files: FolderFiles, turns: int) -> dict[str, Number]:

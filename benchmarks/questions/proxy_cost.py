@@ -6,23 +6,27 @@ Unpaced: throughput at 1, 8 and 64 streams. Paced: how late each chunk is. Every
 from __future__ import annotations
 
 import statistics
+from pathlib import Path
 
 from benchmarks.proxies.measure import RELAY, Load, Row, measure, percentile, quartiles, running
-from benchmarks.results import Number, Options, Table
+from benchmarks.results import Number, Options, Table, machine
 
+README = Path(__file__).parents[2] / "README.md"
+MARK = "<!-- python -m benchmarks proxy_cost --peers FOLDER --keep -->"
+UNPACED, PACED = Load(6, 1, 0), Load(8, 8, 10)
 LOADS = (
-    Load(6, 1, 0),
+    UNPACED,
     Load(16, 8, 0),
-    Load(8, 8, 10),
+    PACED,
     Load(64, 64, 0, every=3),
     Load(8, 8, 5, every=3),
     Load(8, 8, 20, every=3),
 )
-ROUNDS = 9
+ROUNDS = 6
 
 
 def figures(options: Options) -> Table:
-    """`--peers FOLDER` adds claude-code-router and LiteLLM; some 3 minutes without them, 7 with."""
+    """`--peers FOLDER` adds claude-code-router and LiteLLM; some 2 minutes without them, 5 with."""
     rounds = options.rounds or ROUNDS
     with running(options.peers) as started:
         table = measure(started, LOADS, rounds)
@@ -36,6 +40,31 @@ def figures(options: Options) -> Table:
         "plain HTTP on loopback; CPU of the whole process tree per request, median; `/relay`: median of the ratios of "
         "each round, with their quartiles; late: from a chunk's writing to its reading",
     )
+
+
+def publish(table: Table, kept: Path) -> None:
+    """Put the two loads that say most into the README, between its marks."""
+    lines = [
+        "| a reply of 200 chunks | unpaced: CPU | beside the relay | 8 streams, 10 ms apart: CPU | beside the relay "
+        "| added delay of a chunk, median / p99 | first token | memory |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in [label.partition(": ")[2] for label in table.rows if label.startswith(f"{UNPACED}: ")]:
+        fast, slow = (table.rows[f"{load}: {name}"] for load in (UNPACED, PACED))
+        ratios = [f"{row['/relay']:.1f}x ({row['quartiles']})" for row in (fast, slow)]
+        lines.append(
+            f"| {name} | {fast['cpu_ms']:.1f} ms | {ratios[0]} | {slow['cpu_ms']:.1f} ms | {ratios[1]} "
+            f"| {slow['late_p50_ms']:.1f} / {slow['late_p99_ms']:.1f} ms "
+            f"| {slow['ttft_ms']:.0f} ms | {slow['rss_mib']:.0f} MiB |"
+        )
+    n = [table.rows[f"{load}: {RELAY}"]["n"] for load in (UNPACED, PACED)]
+    where = machine()
+    lines.append(
+        f"\nn = {n[0]} and {n[1]} replies each, {kept.name[:10]}; {where['cores']} cores, load {where['load']}."
+    )
+    text = README.read_text("utf-8")
+    before, rest = text.split(MARK, 1)
+    README.write_text(before + MARK + "\n" + "\n".join(lines) + "\n" + MARK + rest.split(MARK, 1)[1], "utf-8")
 
 
 def _row(row: Row, relay: Row, load: Load) -> dict[str, Number]:
