@@ -49,10 +49,16 @@ class Opened:
         BUILD.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=BUILD / f"{name}.png", full_page=True)
 
-    async def accessibility(self) -> list[str]:
-        """The serious and critical complaints of axe-core."""
+    async def picture_of(self, selector: str, name: str) -> None:
+        """The same of the first element that a selector names."""
+        BUILD.mkdir(parents=True, exist_ok=True)
+        await self.page.locator(selector).first.screenshot(path=BUILD / f"{name}.png")
+
+    async def accessibility(self, within: str | None = None) -> list[str]:
+        """The serious and critical complaints of axe-core, about all that a selector names or about the page."""
         await self.page.evaluate(require_axe().read_text())
-        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        where = f"{{include: [[{within!r}]]}}" if within else "document"
+        found = await self.page.evaluate(f"axe.run({where}, {{resultTypes: ['violations']}})")
         return [
             f"{one['id']}: {node['target']} {node['failureSummary']}"
             for one in found["violations"]
