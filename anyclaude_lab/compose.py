@@ -229,10 +229,14 @@ async def _started(
 
 def _server_spec(settings: Settings, model: str, state_folder: Path) -> tuple[ServerSpec, str]:
     """What to start for a model, and which kind of server that is."""
+    from anyclaude_lab.engine.distributed import distributed_server
     from anyclaude_lab.engine.mlx_server import mlx_lm_server
     from anyclaude_lab.engine.own_server import EngineOptions, own_server
 
     port, patience_s = settings.local.port, settings.local.startup_timeout_s
+    if settings.local.distributed.hosts:
+        spec = distributed_server(model, settings.local.distributed, port=port, startup_timeout_s=patience_s)
+        return spec, "mlx-lm"
     if settings.local.engine == "mlx_lm.server":
         return mlx_lm_server(model, port=port, startup_timeout_s=patience_s), "mlx-lm"
     chosen = settings.local.tool_grammar

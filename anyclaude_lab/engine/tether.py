@@ -16,7 +16,7 @@ import threading
 
 def main(argv: list[str]) -> None:
     """Become the server `argv` names, with a thread that waits for the end of standard input."""
-    threading.Thread(target=_end_with_keeper, name="tether", daemon=True).start()
+    threading.Thread(target=end_with_keeper, name="tether", daemon=True).start()
     sys.argv = argv
     if argv[0].endswith(".py"):
         runpy.run_path(argv[0], run_name="__main__")
@@ -24,7 +24,8 @@ def main(argv: list[str]) -> None:
         runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
 
 
-def _end_with_keeper() -> None:
+def end_with_keeper() -> None:
+    """Wait for the end of standard input, and end this process."""
     while os.read(0, 1):
         pass
     os._exit(0)  # at once: a server in the middle of a prefill has nobody left to answer

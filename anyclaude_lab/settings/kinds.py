@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from anyclaude_lab.settings.model import NodeSettings
+from anyclaude_lab.settings.model import HostSettings, NodeSettings
 from anyclaude_lab.settings.secret import Secret
 
+HOST_NAME = re.compile(r"[A-Za-z0-9_.:@]([A-Za-z0-9_.:@-]*)")  # nothing that ssh would read as an option
+IP = re.compile(r"[0-9a-fA-F.:]+")
 TRUE_WORDS = ("true", "1", "yes", "on")
 NOT_IN_AN_ADDRESS = re.compile(r"[\s\x00-\x1f\x7f\\\\<>\"{}|^`]")  # RFC 3986, appendix A; readers disagree on them
 FALSE_WORDS = ("false", "0", "no", "off")
@@ -324,3 +326,42 @@ class Nodes(Kind):
 
     def show(self, value: Any) -> str:
         return json.dumps([{"id": node.id, "url": without_credentials(node.url)} for node in value or ()])
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts(Kind):
+    """The machines of a distributed model, in the form of mlx's host files; the first is this one."""
+
+    @property
+    def allowed(self) -> str:
+        return (
+            'a list of two or more such as [{"ssh": "127.0.0.1", "ips": ["10.0.0.1"]}, '
+            '{"ssh": "mac-2", "ips": ["10.0.0.2"]}]'
+        )
+
+    def read(self, value: object) -> tuple[HostSettings, ...]:
+        if not isinstance(value, list) or len(value) < 2:
+            raise Refused
+        return tuple(self._host(position, entry) for position, entry in enumerate(value, 1))
+
+    def _host(self, position: int, entry: object) -> HostSettings:
+        if not isinstance(entry, dict) or not {"ssh", "ips"} <= entry.keys() <= {"ssh", "ips", "rdma"}:
+            raise Refused(f"Host {position} is not an object with the keys ssh and ips, and rdma where there is one.")
+        ssh, ips, rdma = entry["ssh"], entry["ips"], entry.get("rdma") or []
+        if not isinstance(ssh, str) or not HOST_NAME.fullmatch(ssh):
+            raise Refused(f"The ssh name of host {position} is no host name.")
+        if not isinstance(ips, list) or not ips or not all(isinstance(ip, str) and IP.fullmatch(ip) for ip in ips):
+            raise Refused(f"The ips of host {position} are not a list of addresses.")
+        if not isinstance(rdma, list) or not all(device is None or isinstance(device, str) for device in rdma):
+            raise Refused(f"The rdma of host {position} is not a list of device names and nulls.")
+        return HostSettings(ssh, tuple(ips), tuple(rdma))
+
+    def read_text(self, text: str) -> tuple[HostSettings, ...]:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Refused("It is not JSON.") from None
+        return self.read(value)
+
+    def show(self, value: Any) -> str:
+        return json.dumps([{"ssh": host.ssh, "ips": host.ips} for host in value or ()])

@@ -14,6 +14,7 @@ from anyclaude_lab.settings.model import (
     BreakerSettings,
     ClaudeSettings,
     ClusterSettings,
+    DistributedSettings,
     LocalSettings,
     LocalSource,
     Mode,
@@ -212,6 +213,11 @@ def missing(settings: Settings) -> str | None:
             "Mode mlx-cluster needs nodes: list them in backends.mlx-cluster.discovery.nodes, or set "
             'MLX_CLUSTER_NODES=\'[{"id": "mac-1", "url": "http://10.0.0.2:8080/v1"}]\'.'
         )
+    if settings.mode == "local" and settings.local.distributed.hosts and settings.local.source != "start":
+        return (
+            "backends.local.distributed.hosts says on which machines a model runs, but none is started: set "
+            "backends.local.modelPath to a model that is at the same path on all of them."
+        )
     if settings.mode == "local" and settings.local.source == "url" and settings.local.base_url is None:
         return "autoStartServer is false and no address is set: set LOCAL_URL (or backends.local.baseUrl)."
     return None
@@ -311,6 +317,12 @@ def _local(resolved: Resolved, home: Path) -> LocalSettings:
         engine=resolved("backends.local.engine"),
         tool_grammar=resolved("backends.local.toolGrammar"),
         server=None if server == "auto" else server,
+        distributed=DistributedSettings(
+            hosts=resolved("backends.local.distributed.hosts") or (),
+            backend=resolved("backends.local.distributed.backend"),
+            sharding=resolved("backends.local.distributed.sharding"),
+            starting_port=resolved("backends.local.distributed.startingPort"),
+        ),
     )
 
 

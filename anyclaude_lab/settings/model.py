@@ -16,6 +16,25 @@ LocalSource = Literal["embedded", "start", "url"]
 
 
 @dataclass(frozen=True, slots=True)
+class HostSettings:
+    """One machine of a distributed model, as in mlx's host files."""
+
+    ssh: str
+    ips: tuple[str, ...]
+    rdma: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DistributedSettings:
+    """One model on several machines; on one where `hosts` is empty."""
+
+    hosts: tuple[HostSettings, ...] = ()
+    backend: str = "auto"
+    sharding: str = "tensor"
+    starting_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LocalSettings:
     """Mode `local`. `source` says which of the three it is:
 
@@ -36,6 +55,7 @@ class LocalSettings:
     engine: str = "anyclaude"
     tool_grammar: bool | None = None  # None: for the demonstration model only
     server: str | None = None  # name of the server's profile; None: found out by asking it
+    distributed: DistributedSettings = DistributedSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from anyclaude_lab.settings.kinds import (
     Choice,
     FolderOrSwitch,
+    Hosts,
     Integer,
     Key,
     Kind,
@@ -521,11 +522,31 @@ LOCAL = (
         instead="Docker is never started: run SearXNG yourself and set webSearch.localSearxngUrl or SEARXNG_URL",
     ),
     Setting(
-        "backends.local.distributed",
-        Kind(),
-        "Ran one model on several machines.",
-        status=Status.REMOVED,
-        instead="list the machines in backends.mlx-cluster.discovery.nodes and choose the backend mlx-cluster",
+        "backends.local.distributed.hosts",
+        Hosts(),
+        "Machines that hold modelPath together, this one first. The others are reached by ssh without a password and "
+        "have this package's Python and the model at the same paths. They talk without a key: on networks of your own.",
+        unset="this machine alone",
+        env=("ANYCLAUDE_DISTRIBUTED_HOSTS",),
+    ),
+    Setting(
+        "backends.local.distributed.backend",
+        Choice(("auto", "ring", "jaccl")),
+        "How the machines talk: ring over TCP; jaccl over RDMA (Thunderbolt 5), which auto takes where every host "
+        "names its rdma devices.",
+        default="auto",
+    ),
+    Setting(
+        "backends.local.distributed.sharding",
+        Choice(("tensor", "pipeline")),
+        "Whether each machine has a part of every layer or some of the layers.",
+        default="tensor",
+    ),
+    Setting(
+        "backends.local.distributed.startingPort",
+        Integer(1024, 65000),
+        "First of the ports on which the machines talk.",
+        unset="32323; free ones where all ranks are on this machine",
     ),
 )
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from anyclaude_lab.errors import SettingsError
-from anyclaude_lab.settings.kinds import Key, Kind, Nodes, Url
+from anyclaude_lab.settings.kinds import Hosts, Key, Kind, Nodes, Url
 from anyclaude_lab.settings.sources import Layer
 from anyclaude_lab.settings.table import ROWS
 
@@ -51,6 +51,8 @@ def dangers(layer: Layer) -> Iterator[str]:
             yield f"{key} (a key)"
         elif key not in ONLY_NAMED and not all(map(is_this_machine, _addresses(kind, value.value))):
             yield f"{key} (an address of another machine)"
+        elif isinstance(kind, Hosts) and not all(host.ssh in LOOPBACK_NAMES for host in value.value):
+            yield f"{key} (programs on other machines)"
         elif key == "host" and value.value not in LOOPBACK_NAMES:
             yield f"{key} (the proxy would answer other machines)"
         elif key == "caBundle":

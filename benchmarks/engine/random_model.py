@@ -3,6 +3,7 @@
     plain      every layer keeps all keys and values: can be cut anywhere
     window     one layer keeps the last 48 only: can be cut until that is full
     recurrent  a state of fixed size: can never be cut
+    pipeline   as plain, of a kind whose layers mlx-lm can share out among machines
 
 A token is one byte, so that texts have as many tokens as letters. float32, because other types are slow on a CPU.
 """
@@ -65,6 +66,9 @@ def write(folder: Path, kind: str = "plain", shape: Shape | None = None, *, seed
     # Larger than usual, so that every token of the prompt is felt in every token of the answer.
     weights = {name: array * 3 if array.ndim == 2 else array for name, array in tree_flatten(model.parameters())}
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
+    if kind == "pipeline":  # mlx-lm reads from it which file holds which layer
+        index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "model.safetensors")}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     return folder
 
 
@@ -82,11 +86,17 @@ def _config(kind: str, shape: Shape) -> dict[str, Any]:
             "time_step_rank": 2,
             "max_position_embeddings": shape.window_tokens,
         }
+    if kind == "pipeline":
+        return _transformer("qwen2", shape)
     layer_types = ["full_attention"] * shape.layers
     if kind == "window":
         layer_types[-1] = "sliding_attention"
+    return _transformer("llama", shape) | {"layer_types": layer_types, "sliding_window": WINDOW}
+
+
+def _transformer(model_type: str, shape: Shape) -> dict[str, Any]:
     return {
-        "model_type": "llama",
+        "model_type": model_type,
         "hidden_size": shape.width,
         "num_hidden_layers": shape.layers,
         "intermediate_size": 2 * shape.width,
@@ -95,8 +105,6 @@ def _config(kind: str, shape: Shape) -> dict[str, Any]:
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": False,
         "max_position_embeddings": shape.window_tokens,
-        "layer_types": layer_types,
-        "sliding_window": WINDOW,
     }
 
 

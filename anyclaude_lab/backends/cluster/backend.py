@@ -106,7 +106,7 @@ class ClusterBackend:
 
         def told(ended: Stay, usage: Usage | None) -> None:
             if usage is not None:
-                self._learn(ended, usage, asking)
+                ended.node.reported(usage.prompt_tokens, usage.cached_tokens)
 
         return Answer(stay, reply, move, told).reply
 
@@ -191,14 +191,6 @@ class ClusterBackend:
         else:
             node.erred(error, now)
         return error
-
-    def _learn(self, stay: Stay, usage: Usage, asking: _Asking) -> None:
-        """What the node says it reused; one that reused far less than it should has forgotten."""
-        stay.node.reported(usage.prompt_tokens, usage.cached_tokens)
-        expected = asking.prompt_tokens - stay.uncached_tokens
-        if usage.cached_tokens is not None and usage.prompt_tokens and usage.cached_tokens < expected / 2:
-            stay.node.seen.forget()
-            stay.node.seen.add(asking.blocks, self._clock())
 
     def _none_left(self) -> BackendUnavailable:
         wait_s = min((node.rests_until for node in self.nodes if not node.draining), default=0) - self._clock()

@@ -1,0 +1,223 @@
+"""One model on several machines: what is refused beforehand, how ranks meet, and two real ones on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from anyclaude_lab.engine.distributed import distributed_server, host_file
+from anyclaude_lab.engine.group import Group, Host, Lost, Order, keep_serving, meeting
+from anyclaude_lab.engine.lease import LeaseFolder
+from anyclaude_lab.engine.servers import shared_server
+from anyclaude_lab.engine.spec import ServerSpec
+from anyclaude_lab.errors import BackendUnavailable, SettingsError
+from anyclaude_lab.settings import DistributedSettings, HostSettings
+from tests.processes import gone, until
+from tests.requirements import require_mlx
+
+HERE = HostSettings("127.0.0.1", ("127.0.0.1",))
+THERE = HostSettings("mac-2", ("127.0.0.1",))
+NOTICED_S = 5.0
+
+# Runs what it is told on this machine, like `ssh host command`; a host named `asleep` never answers.
+SSH = """#!/bin/sh
+for last; do :; done
+case "$*" in *" asleep "*) exec cat;; esac
+exec sh -c "$last"
+"""
+
+
+def two(**fields: object) -> DistributedSettings:
+    return DistributedSettings(**{"hosts": (HERE, HERE), **fields})  # type: ignore[arg-type]
+
+
+def order(*hosts: Host, **fields: object) -> Order:
+    return Order(hosts, ("server",), **fields)  # type: ignore[arg-type]
+
+
+# --- how ranks meet ---
+
+
+def test_a_ring_on_this_machine_meets_at_free_ports_another_at_those_that_were_chosen() -> None:
+    here, there = Host("127.0.0.1", ("127.0.0.1",)), Host("mac-2", ("10.0.0.2", "10.0.1.2"))
+    files, environment = meeting(order(here, here))
+    (first,), (second,) = json.loads(files["MLX_HOSTFILE"])
+    assert first != second and first.startswith("127.0.0.1:") and environment == {}
+    files, _ = meeting(order(replace(here, ips=("10.0.0.1",)), there))
+    assert json.loads(files["MLX_HOSTFILE"]) == [["10.0.0.1:32323"], ["10.0.0.2:32324", "10.0.1.2:32325"]]
+    files, _ = meeting(order(here, here, starting_port=4000))
+    assert json.loads(files["MLX_HOSTFILE"]) == [["127.0.0.1:4000"], ["127.0.0.1:4001"]]
+
+
+def test_over_rdma_ranks_meet_at_a_coordinator_with_a_matrix_of_devices() -> None:
+    hosts = Host("127.0.0.1", ("10.0.0.1",), (None, "rdma_en2")), Host("mac-2", ("10.0.0.2",), ("rdma_en3", None))
+    files, environment = meeting(order(*hosts, jaccl=True))
+    assert json.loads(files["MLX_IBV_DEVICES"]) == [[None, "rdma_en2"], ["rdma_en3", None]]
+    assert environment == {"MLX_JACCL_COORDINATOR": "10.0.0.1:32323"}
+
+
+def test_an_order_survives_its_journey_and_is_told_as_mlx_launch_would_read_it() -> None:
+    given = order(
+        Host("127.0.0.1", ("10.0.0.1",), (None, "rdma_en2")), Host("mac-2", ("10.0.0.2",), ("rdma_en3", None))
+    )
+    assert Order.read(given.text()) == given
+    told = json.loads(host_file(given))
+    assert told["backend"] == "ring"
+    assert told["hosts"][1] == {"ssh": "mac-2", "ips": ["10.0.0.2"], "rdma": ["rdma_en3", None]}
+
+
+# --- what is refused ---
+
+
+def model(folder: Path, **config: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "num_key_value_heads": 2, **config}))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        (two(hosts=(THERE, HERE)), "put this machine first"),
+        (two(hosts=(HERE, HERE, HERE)), "has 2 key-value heads, which 3 machines cannot share"),
+        (two(sharding="pipeline"), "no model.safetensors.index.json"),
+        (two(backend="jaccl"), "not every host has an rdma list"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_a_sentence(
+    chosen: DistributedSettings, sentence: str, tmp_path: Path
+) -> None:
+    require_mlx()
+    with pytest.raises(SettingsError, match=sentence):
+        distributed_server(model(tmp_path / "model"), chosen)
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(SSH)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_rank_that_never_joins_is_named_in_a_sentence(ssh: None, capfd: pytest.CaptureFixture[str]) -> None:
+    asleep = Host("asleep", ("10.0.0.2",))
+    why = keep_serving(order(asleep, Host("asleep", ("10.0.0.3",)), join_s=0.3, starting_port=4000))
+    assert why.startswith("Rank 0 (asleep) did not join within 0.3 s: see that 10.0.0.2 can be reached")
+    assert psutil.Process().children() == []
+
+
+def test_a_rank_that_ends_before_it_joins_says_its_last_words(ssh: None) -> None:
+    broken = Host("mac-2", ("127.0.0.1",))
+    with pytest.raises(Lost, match=r"Rank 0 \(mac-2\) ended before it joined \(exit code 127\): .*not found"):
+        Group(order(broken, python="/nowhere/python", join_s=30)).serve()
+
+
+# --- two real ranks ---
+
+
+def ranks(folder: LeaseFolder) -> list[psutil.Process]:
+    """Every process below the keeper's server: the group, and of each rank its watcher and itself."""
+    lease = folder.read()
+    assert lease is not None and lease.server is not None
+    group = psutil.Process(lease.server.pid)
+    return [group, *group.children(recursive=True)]
+
+
+def itself(processes: list[psutil.Process], number: int) -> psutil.Process:
+    told = (process for process in processes if "--run" in process.cmdline())
+    return next(process for process in told if f'"rank": {number}' in process.cmdline()[-1])
+
+
+def say(url: str) -> dict[str, object]:
+    body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, "logprobs": True, "top_logprobs": 1}
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        (choice,) = json.load(response)["choices"]
+    return {"text": choice["message"].get("content"), "tokens": [t["token"] for t in choice["logprobs"]["content"]]}
+
+
+async def answered(spec: ServerSpec, home: Path) -> dict[str, object]:
+    async with shared_server(spec, run_dir=home / "run", log_dir=home / "logs", grace_s=0.1) as server:
+        return await asyncio.to_thread(say, (await server.running()).url)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(240)
+async def test_two_ranks_say_what_one_says_and_a_lost_one_is_replaced(tmp_path: Path, ssh: None) -> None:
+    require_mlx()
+    from anyclaude_lab.engine.mlx_server import mlx_lm_server
+    from benchmarks.engine.random_model import write
+
+    folder = write(tmp_path / "model", "pipeline")
+    alone = await answered(mlx_lm_server(folder), tmp_path / "alone")
+    pipeline = two(hosts=(HERE, THERE), sharding="pipeline", starting_port=34_100)
+    assert await answered(distributed_server(folder, pipeline), tmp_path / "pipeline") == alone
+    home = tmp_path / "tensor"
+    async with shared_server(
+        distributed_server(folder, two()), run_dir=home / "run", log_dir=home / "logs", grace_s=0.1
+    ) as server:
+        url = (await server.running()).url
+        assert await asyncio.to_thread(say, url) == alone
+        before = ranks(server.folder)
+        killed = itself(before, 1)
+        killed.kill()
+        began = time.monotonic()
+        log = server.log_path
+        until(lambda: "Rank 1 (127.0.0.1) was lost" in log.read_text(), "the lost rank is noticed", NOTICED_S)
+        assert time.monotonic() - began < NOTICED_S
+        until(lambda: log.read_text().count("all 2 ranks have joined") == 2, "the group is there again")
+        until(lambda: all(gone(process.pid) for process in before[1:]), "nothing is left of the former ranks")
+
+        def answers_again() -> bool:
+            try:
+                return say(url) == alone
+            except OSError:
+                return False
+
+        until(answers_again, "it answers as before")
+        left = ranks(server.folder)
+        lease = server.folder.read()
+        assert lease is not None
+        psutil.Process(lease.keeper.pid).kill()
+        until(lambda: all(gone(process.pid) for process in left), "no rank outlives its keeper, killed outright")
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(120)
+async def test_nothing_is_left_of_ranks_that_were_still_waiting_for_each_other(tmp_path: Path, ssh: None) -> None:
+    require_mlx()
+    from benchmarks.engine.random_model import write
+
+    asleep = HostSettings("asleep", ("127.0.0.1",))
+    spec = distributed_server(write(tmp_path / "model"), two(hosts=(HERE, asleep), starting_port=34_200))
+    async with shared_server(spec, run_dir=tmp_path / "run", log_dir=tmp_path / "logs", grace_s=0.1) as server:
+        with pytest.raises(BackendUnavailable, match="still loading"):
+            await server.running(timeout_s=0)
+        until(lambda: any("--run" in process.cmdline() for process in _alive(server.folder)), "a rank waits")
+        left, lease = _alive(server.folder), server.folder.read()
+        assert lease is not None
+        psutil.Process(lease.keeper.pid).kill()
+        until(lambda: all(gone(process.pid) for process in left), "no rank outlives its keeper, killed outright")
+
+
+def _alive(folder: LeaseFolder) -> list[psutil.Process]:
+    try:
+        return ranks(folder)
+    except (AssertionError, psutil.Error):
+        return []
