@@ -27,6 +27,7 @@ from anyclaude_lab.engine.rank import JOINED
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 STARTING_PORT = 32323  # mlx.launch's
 LOOK_S = 0.1
+LAST_WORDS_S = 0.5  # what a rank that ended has still to be heard
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 FAILED_JOINS = 5  # in a row: then it is given up
 # A machine that vanishes is noticed by the fourth unanswered question, after 4 s.
@@ -86,6 +87,7 @@ class Rank:
     host: Host
     process: subprocess.Popen[bytes]
     heard: queue.SimpleQueue[str]
+    hearing: threading.Thread
     joined: bool = False
     last_line: str = ""
 
@@ -132,21 +134,27 @@ class Group:
         files, environment = meeting(order)
         for number, host in enumerate(order.hosts):
             told = json.dumps({"rank": number, "files": files, "arguments": order.arguments})
-            command = [order.python, "-P", "-m", "anyclaude_lab.engine.rank", told]
+            variables = (f"{name}={value}" for name, value in environment.items())
+            command = ["env", *variables, order.python, "-P", "-m", "anyclaude_lab.engine.rank", told]
             if not host.here:
-                words = ["env", *(f"{name}={value}" for name, value in environment.items()), *command]
-                command = [*SSH_OPTIONS, host.ssh, f"exec {shlex.join(words)}"]
-            elif environment:
-                command = ["env", *(f"{name}={value}" for name, value in environment.items()), *command]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                command = [*SSH_OPTIONS, host.ssh, f"exec {shlex.join(command)}"]
+            try:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                )
+            except OSError as error:
+                raise Lost(f"Rank {number} ({host.ssh}) cannot be started: {error}", joined=False) from None
             heard: queue.SimpleQueue[str] = queue.SimpleQueue()
             assert process.stdout is not None
-            threading.Thread(target=_hear, args=(process.stdout, number, heard), daemon=True).start()
-            self.ranks.append(Rank(number, host, process, heard))
+            hearing = threading.Thread(target=_hear, args=(process.stdout, number, heard), daemon=True)
+            hearing.start()
+            self.ranks.append(Rank(number, host, process, heard, hearing))
 
     def _look(self, *, joined: bool) -> None:
         for rank in self.ranks:
             code = rank.process.poll()
+            if code is not None:
+                rank.hearing.join(LAST_WORDS_S)
             rank.look()
             if code is None:
                 continue

@@ -318,11 +318,7 @@ class Nodes(Kind):
         return NodeSettings(identity, url)
 
     def read_text(self, text: str) -> tuple[NodeSettings, ...]:
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            raise Refused("It is not JSON.") from None
-        return self.read(value)
+        return self.read(_json(text))
 
     def show(self, value: Any) -> str:
         return json.dumps([{"id": node.id, "url": without_credentials(node.url)} for node in value or ()])
@@ -357,11 +353,14 @@ class Hosts(Kind):
         return HostSettings(ssh, tuple(ips), tuple(rdma))
 
     def read_text(self, text: str) -> tuple[HostSettings, ...]:
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            raise Refused("It is not JSON.") from None
-        return self.read(value)
+        return self.read(_json(text))
 
     def show(self, value: Any) -> str:
         return json.dumps([{"ssh": host.ssh, "ips": host.ips} for host in value or ()])
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused("It is not JSON.") from None

@@ -18,6 +18,7 @@ from anyclaude_lab.settings.document import listing
 from anyclaude_lab.settings.kinds import (
     Choice,
     FolderOrSwitch,
+    Hosts,
     Integer,
     Key,
     Milliseconds,
@@ -97,6 +98,9 @@ def samples(row: Setting) -> tuple[Any, Any]:
         return "http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"
     if isinstance(kind, Names):
         return ["a"], ["b", "c"]
+    if isinstance(kind, Hosts):
+        here, there = {"ssh": "127.0.0.1", "ips": ["10.0.0.1"]}, {"ssh": "mac-2", "ips": ["10.0.0.2"]}
+        return [here, there], [here, here]
     if isinstance(kind, Nodes):
         return [{"id": "a", "url": "http://a/v1"}], [{"id": "b", "url": "http://b/v1"}]
     assert isinstance(kind, Text | Key | FolderOrSwitch)
@@ -110,7 +114,7 @@ def as_text(value: object) -> str:
 
 
 CONTRADICTION = ".enabled"  # both values of it decide the mode, which has its own tests
-KINDS = (Choice, FolderOrSwitch, Integer, Key, Milliseconds, Names, Nodes, Share, Switch, Text, Url)
+KINDS = (Choice, FolderOrSwitch, Hosts, Integer, Key, Milliseconds, Names, Nodes, Share, Switch, Text, Url)
 ROWS_WITH_VALUES = [
     row
     for row in TABLE
@@ -443,6 +447,19 @@ def test_a_wrong_file_is_refused_with_place_found_and_allowed(here: Given, conte
         ({"ANYCLAUDE_REQUEST_TIMEOUT": "600s"}, {}, ["ANYCLAUDE_REQUEST_TIMEOUT", '"600s"', "milliseconds"]),
         ({"MLX_CLUSTER_NODES": "http://a"}, {}, ["MLX_CLUSTER_NODES", "not JSON"]),
         ({"MLX_CLUSTER_NODES": '[{"id": "a", "url": "b"}]'}, {}, ["MLX_CLUSTER_NODES", "node 1"]),
+        (
+            {"ANYCLAUDE_DISTRIBUTED_HOSTS": '[{"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}]'},
+            {},
+            ["ANYCLAUDE_DISTRIBUTED_HOSTS", "two or more"],
+        ),
+        (
+            {
+                "ANYCLAUDE_DISTRIBUTED_HOSTS": '[{"ssh": "-oProxyCommand=x", "ips": ["1.1.1.1"]},'
+                '{"ssh": "a", "ips": ["1.1.1.1"]}]'
+            },
+            {},
+            ["ANYCLAUDE_DISTRIBUTED_HOSTS", "host 1 is no host name"],
+        ),
         ({}, {"filter_tier": "agressive"}, ["--filter-tier", '"agressive"', 'mean "aggressive"']),
         ({}, {"mode": "lokal"}, ["--mode", '"lokal"', "local"]),
         ({}, {"debug": "7"}, ["--debug", '"7"', "0 to 3"]),
