@@ -22,7 +22,7 @@ def distributed_server(
     hosts = tuple(Host(host.ssh, host.ips, host.rdma) for host in chosen.hosts)
     if not hosts[0].here:
         raise SettingsError(
-            f"The first of backends.local.distributed.hosts is {hosts[0].ssh}, but rank 0 answers the proxy: "
+            f"The first of backends.local.distributed is {hosts[0].ssh}, but rank 0 answers the proxy: "
             'put this machine first, as {"ssh": "127.0.0.1", "ips": ["its address for the others"]}.'
         )
     ground = ground_for(model)
@@ -55,7 +55,7 @@ def _jaccl(chosen: DistributedSettings, hosts: tuple[Host, ...]) -> bool:
     complete = all(len(host.rdma) == len(hosts) and host.rdma[i] is None for i, host in enumerate(hosts))
     if chosen.backend == "jaccl" and not complete:
         raise SettingsError(
-            "backends.local.distributed.backend is jaccl, but not every host has an rdma list with one device per host "
+            "backends.local.distributedBackend is jaccl, but not every host has an rdma list with one device per host "
             "and null for itself: `mlx.distributed_config --backend jaccl` finds them."
         )
     if chosen.backend == "ring" or not complete:
@@ -64,7 +64,7 @@ def _jaccl(chosen: DistributedSettings, hosts: tuple[Host, ...]) -> bool:
 
     available = mx.distributed.is_available("jaccl")
     if chosen.backend == "jaccl" and not available:
-        raise SettingsError("backends.local.distributed.backend is jaccl, which mlx lacks on this machine: use ring.")
+        raise SettingsError("backends.local.distributedBackend is jaccl, which mlx lacks on this machine: use ring.")
     return available
 
 
@@ -78,10 +78,10 @@ def _check_heads(folder: Path, ranks: int, sharding: str) -> None:
     if sharding == "tensor" and isinstance(heads, int) and heads % ranks:
         raise SettingsError(
             f"{folder} has {heads} key-value heads, which {ranks} machines cannot share evenly: use as many machines "
-            "as divide it, or backends.local.distributed.sharding pipeline."
+            "as divide it, or backends.local.distributedSharding pipeline."
         )
     if sharding == "pipeline" and not (folder / "model.safetensors.index.json").is_file():
         raise SettingsError(
             f"{folder} has no model.safetensors.index.json, which mlx-lm needs to give each machine its layers: use a "
-            "sharded copy of the model, or backends.local.distributed.sharding tensor."
+            "sharded copy of the model, or backends.local.distributedSharding tensor."
         )

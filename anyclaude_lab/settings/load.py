@@ -215,7 +215,7 @@ def missing(settings: Settings) -> str | None:
         )
     if settings.mode == "local" and settings.local.distributed.hosts and settings.local.source != "start":
         return (
-            "backends.local.distributed.hosts says on which machines a model runs, but none is started: set "
+            "backends.local.distributed says on which machines a model runs, but none is started: set "
             "backends.local.modelPath to a model that is at the same path on all of them."
         )
     if settings.mode == "local" and settings.local.source == "url" and settings.local.base_url is None:
@@ -318,10 +318,10 @@ def _local(resolved: Resolved, home: Path) -> LocalSettings:
         tool_grammar=resolved("backends.local.toolGrammar"),
         server=None if server == "auto" else server,
         distributed=DistributedSettings(
-            hosts=resolved("backends.local.distributed.hosts") or (),
-            backend=resolved("backends.local.distributed.backend"),
-            sharding=resolved("backends.local.distributed.sharding"),
-            starting_port=resolved("backends.local.distributed.startingPort"),
+            hosts=resolved("backends.local.distributed") or (),
+            backend=resolved("backends.local.distributedBackend"),
+            sharding=resolved("backends.local.distributedSharding"),
+            starting_port=resolved("backends.local.distributedPort"),
         ),
     )
 

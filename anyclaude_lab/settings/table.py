@@ -522,7 +522,7 @@ LOCAL = (
         instead="Docker is never started: run SearXNG yourself and set webSearch.localSearxngUrl or SEARXNG_URL",
     ),
     Setting(
-        "backends.local.distributed.hosts",
+        "backends.local.distributed",
         Hosts(),
         "Machines that hold modelPath together, this one first. The others are reached by ssh without a password and "
         "have this package's Python and the model at the same paths. They talk without a key: on networks of your own.",
@@ -530,20 +530,20 @@ LOCAL = (
         env=("ANYCLAUDE_DISTRIBUTED_HOSTS",),
     ),
     Setting(
-        "backends.local.distributed.backend",
+        "backends.local.distributedBackend",
         Choice(("auto", "ring", "jaccl")),
         "How the machines talk: ring over TCP; jaccl over RDMA (Thunderbolt 5), which auto takes where every host "
         "names its rdma devices.",
         default="auto",
     ),
     Setting(
-        "backends.local.distributed.sharding",
+        "backends.local.distributedSharding",
         Choice(("tensor", "pipeline")),
         "Whether each machine has a part of every layer or some of the layers.",
         default="tensor",
     ),
     Setting(
-        "backends.local.distributed.startingPort",
+        "backends.local.distributedPort",
         Integer(1024, 65000),
         "First of the ports on which the machines talk.",
         unset="32323; free ones where all ranks are on this machine",

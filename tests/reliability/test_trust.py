@@ -54,7 +54,7 @@ DANGEROUS = [
     ("backends.claude.baseUrl", "https://evil.example"),
     ("webSearch.localSearxngUrl", "http://10.0.0.7:8888"),
     ("backends.mlx-cluster.discovery.nodes", NODES),
-    ("backends.local.distributed.hosts", [{"ssh": "a.example", "ips": ["10.0.0.7"]}] * 2),
+    ("backends.local.distributed", [{"ssh": "a.example", "ips": ["10.0.0.7"]}] * 2),
     ("backends.local.modelPath", "./weights"),
     ("backends.local.model", "somebody/model-with-code"),
     ("host", "0.0.0.0"),
