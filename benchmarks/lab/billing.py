@@ -81,7 +81,7 @@ def measure(client: Client, tokens: int, pairs: int) -> None:
 def main() -> None:
     """Measure every length on one server."""
     flags = argparse.ArgumentParser("python -m benchmarks.lab.billing")
-    flags.add_argument("--tokens", type=int, nargs="+", default=[2800, 8000])
+    flags.add_argument("--tokens", type=int, nargs="+", default=[1400, 2800])
     flags.add_argument("--pairs", type=int, default=10)
     given = flags.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
