@@ -105,7 +105,7 @@ def per_token(server: Server, tools: list[Tool]) -> list[float]:
     for seed in range(20):
         short, _ = server.whole(**asked(tools, seed), max_tokens=1)
         long, answer = server.whole(**asked(tools, seed), max_tokens=200)
-        if (tokens := answer["usage"]["completion_tokens"]) > 20:
+        if (tokens := answer["usage"]["completion_tokens"]) > 20 and long > short:
             found.append(1000 * (long - short) / (tokens - 1))
     return found
 

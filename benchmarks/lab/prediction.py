@@ -24,7 +24,7 @@ import numpy as np
 
 import anyclaude_lab as lab
 from anyclaude_lab.engine import embedded
-from anyclaude_lab.engine.serve.store import LEAST_TOKENS
+from anyclaude_lab.engine.serve.prefixes import LEAST_TOKENS
 from anyclaude_lab.lab.metrics.reuse import IdealCache, MlxCache, tokens_of
 from anyclaude_lab.lab.rendered import Renderer
 from benchmarks.engine.random_model import WINDOW, write
