@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
-import sys
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-M_TRIM_THRESHOLD, TRIM_BYTES = -1, 1024 * 1024  # malloc.h
 COLLECTED_EVERY = 20_000  # objects; an answer of 200 events makes some thousand, freed without being looked for
 
 
@@ -25,17 +21,6 @@ def spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(COLLECTED_EVERY, 2, 5)
-    _give_memory_back()
-
-
-def _give_memory_back() -> None:
-    """Free memory goes back to the system early.
-
-    quirk(glibc): it raises its own limit with the largest block that was ever freed, and the heap grows for hours.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
