@@ -51,7 +51,7 @@ audit: $(VENV)/installed-dev
 	$(BIN)/python .ci/audit.py requirements.lock requirements-dev.lock
 
 notebooks: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --nbval notebooks $(ARGS)
+	$(BIN)/python -m pytest -n 2 tests/notebooks $(ARGS)
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python -m anyclaude_lab.settings > docs/configuration.md
