@@ -1,7 +1,7 @@
 """`python -m tests.fuzz.guided TARGET [--seconds 30] [--keep]`: inputs that coverage chooses, from a kept corpus.
 
 Needs atheris, which there is for Linux on x86-64. `--keep` writes back what reached new code. Ends with another code
-than 0 at the first defect, which libFuzzer prints.
+than 0 at the first defect, which libFuzzer prints and leaves in `build/fuzz`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.fuzz.corpus import read, write
 
 LONGEST_BYTES = 512  # what is kept stays readable; long input is the other fuzzer's
 SLOW_S = 5
+DEFECTS = Path(__file__).parents[2] / "build" / "fuzz"
 CODE_UNDER_TEST = ["anyclaude_lab.wire", "anyclaude_lab.models", "anyclaude_lab.backends"]
 
 
@@ -45,7 +46,9 @@ def explore(name: str, seconds: int, *, keep: bool = False) -> int:
     with tempfile.TemporaryDirectory() as folder:
         for number, data in enumerate(read(name)):
             Path(folder, str(number)).write_bytes(data)
-        line = [sys.executable, "-m", "tests.fuzz.guided", name, "--here", f"-max_total_time={seconds}", folder]
+        DEFECTS.mkdir(parents=True, exist_ok=True)
+        flags = [f"-max_total_time={seconds}", f"-artifact_prefix={DEFECTS}/", folder]
+        line = [sys.executable, "-m", "tests.fuzz.guided", name, "--here", *flags]
         code = subprocess.run(line, check=False).returncode
         if code == 0 and keep:
             write(name, [path.read_bytes() for path in Path(folder).iterdir()])
