@@ -92,7 +92,7 @@ class ClusterSettings:
     """Mode `mlx-cluster`: servers behind one front. What each key means stands in the settings table."""
 
     nodes: tuple[NodeSettings, ...] = ()
-    strategy: str = "round-robin"
+    strategy: str = "cache-aware"
     api_key: Secret | None = None
     model: str | None = None
     refresh_s: float = 30.0

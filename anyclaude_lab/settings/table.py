@@ -666,7 +666,7 @@ CLUSTER = (
         "Which node gets a request: the next one; the one with the fewest in flight; the one with the shortest wait "
         "for a first token lately; or the one with the fewest tokens to compute until this prompt is, by what it has "
         "seen of it and what is queued there.",
-        default="round-robin",
+        default="cache-aware",
         env=("MLX_CLUSTER_STRATEGY",),
     ),
     Setting(

@@ -98,7 +98,8 @@ class FakeNode:
 def cluster(count: int = 3, **settings: Any) -> tuple[ClusterBackend, list[FakeNode], Clock]:
     clock = Clock()
     nodes = [FakeNode(name) for name in "abcdefgh"[:count]]
-    return ClusterBackend(nodes, ClusterSettings(health_interval_s=RETRY_S, **settings), clock=clock), nodes, clock
+    told = ClusterSettings(**{"health_interval_s": RETRY_S, "strategy": "round-robin", **settings})
+    return ClusterBackend(nodes, told, clock=clock), nodes, clock
 
 
 async def ask(backend: ClusterBackend) -> str:
@@ -377,7 +378,7 @@ async def test_where_only_a_node_on_trial_is_left_nobody_is_turned_away() -> Non
 
 async def test_checks_find_a_dead_node_before_a_request_does_and_find_it_well_again() -> None:
     nodes = [FakeNode("a"), FakeNode("b")]
-    settings = ClusterSettings(health_interval_s=0.01, max_missed_checks=3, refresh_s=0.01)
+    settings = ClusterSettings(strategy="round-robin", health_interval_s=0.01, max_missed_checks=3, refresh_s=0.01)
     backend = ClusterBackend(nodes, settings)
     backend.start()
     nodes[0].failure = BackendUnavailable("refused")
