@@ -76,10 +76,7 @@ class Connection(asyncio.Protocol):
                 raise self._over
             await self._more(patience_s)
         pieces, self._pieces = self._pieces, []
-        self._unread_bytes = 0
-        if self._held_back and self._transport is not None:
-            self._held_back = False
-            self._transport.resume_reading()
+        self._let_go()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def hand_to(self, taker: Taker | None, patience_s: float) -> None:
@@ -141,7 +138,8 @@ class Connection(asyncio.Protocol):
             self._pieces, self._over = [], error
             return False
         if taken:
-            self._pieces, self._unread_bytes = [], 0
+            self._pieces = []
+            self._let_go()
             self._deadline = self._loop.time() + self._taker_patience_s
         return taken
 
@@ -149,6 +147,13 @@ class Connection(asyncio.Protocol):
         if not self._held_back and self._transport is not None:
             self._held_back = True
             self._transport.pause_reading()
+
+    def _let_go(self) -> None:
+        """All that had arrived was taken."""
+        self._unread_bytes = 0
+        if self._held_back and self._transport is not None:
+            self._held_back = False
+            self._transport.resume_reading()
 
     def _read_head(self, data: bytes) -> bytes:
         """Take the head in; what is left of `data` belongs to the body."""

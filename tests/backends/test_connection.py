@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from anyclaude_lab.backends.connection import HIGH_BYTES, Connection
 from anyclaude_lab.backends.http import Budgets, HttpLeg, Incoming
 from anyclaude_lab.errors import BackendFailed, BackendTimeout, StreamCut
 from tests.standins.http import wait_until_async
@@ -197,3 +198,34 @@ async def test_silence_after_a_piece_that_was_handed_over_is_a_timeout() -> None
         with pytest.raises(BackendTimeout, match=r"0\.6 s in the middle"):
             await reading
         assert taken == [b"more"] * 4
+
+
+class Wire(asyncio.Transport):
+    """The connection of an answer that a test hands in itself."""
+
+    reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def abort(self) -> None: ...
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_server_that_was_held_back_is_let_go_by_whoever_takes_what_it_sent(taken: bool) -> None:
+    wire, connection = Wire(), Connection("GET")
+    connection.connection_made(wire)
+    connection.data_received(b"HTTP/1.1 200 OK\r\n\r\n")
+    connection.hand_to(lambda data: taken, 5)
+    reading = asyncio.ensure_future(connection.read(5))
+    await asyncio.sleep(0)
+    connection.data_received(b"x" * (HIGH_BYTES + 1))
+    assert wire.reading is taken
+    if taken:
+        connection.connection_lost(None)
+    assert len(await reading) == (0 if taken else HIGH_BYTES + 1)
+    assert wire.reading
+    connection.abort()
