@@ -1,1 +1,1 @@
-"""What prints the numbers that documents name. `make bench` runs all, `make bench ARGS=startup` one."""
+"""What prints the numbers that documents name. `make bench` asks the usual questions, `make bench ARGS=startup` one."""

@@ -39,28 +39,30 @@ def figures(options: Options) -> Table:
         f"{rounds} interleaved rounds (64 streams, 5 and 20 ms: every third); a reply is 200 chunks, a request 58 KB; "
         "plain HTTP on loopback; CPU of the whole process tree per request, median; `/relay`: median of the ratios of "
         "each round, with their quartiles; late: from a chunk's writing to its reading",
+        {"rounds": rounds},
     )
 
 
 def publish(table: Table, kept: Path) -> None:
     """Put the two loads that say most into the README, between its marks."""
     lines = [
-        "| a reply of 200 chunks | unpaced: CPU | beside the relay | 8 streams, 10 ms apart: CPU | beside the relay "
-        "| added delay of a chunk, median / p99 | first token | memory |",
-        "|---|---|---|---|---|---|---|---|",
+        "| a reply of 200 chunks | CPU, unpaced | CPU, 8 streams, 10 ms apart | delay of a chunk, median / p99 "
+        "| first token | memory |",
+        "|---|---|---|---|---|---|",
     ]
     for name in [label.partition(": ")[2] for label in table.rows if label.startswith(f"{UNPACED}: ")]:
         fast, slow = (table.rows[f"{load}: {name}"] for load in (UNPACED, PACED))
-        ratios = [f"{row['/relay']:.1f}x ({row['quartiles']})" for row in (fast, slow)]
+        cpu = [f"{row['cpu_ms']:.1f} ms, {row['/relay']:.1f}x ({row['quartiles']})" for row in (fast, slow)]
         lines.append(
-            f"| {name} | {fast['cpu_ms']:.1f} ms | {ratios[0]} | {slow['cpu_ms']:.1f} ms | {ratios[1]} "
+            f"| {name} | {cpu[0]} | {cpu[1]} "
             f"| {slow['late_p50_ms']:.1f} / {slow['late_p99_ms']:.1f} ms "
             f"| {slow['ttft_ms']:.0f} ms | {slow['rss_mib']:.0f} MiB |"
         )
     n = [table.rows[f"{load}: {RELAY}"]["n"] for load in (UNPACED, PACED)]
     where = machine()
     lines.append(
-        f"\nn = {n[0]} and {n[1]} replies each, {kept.name[:10]}; {where['cores']} cores, load {where['load']}."
+        f"\n{table.facts['rounds']} rounds, n = {n[0]} and {n[1]} replies each, {kept.name[:10]}; "
+        f"{where['cores']} cores, load {where['load']}."
     )
     text = README.read_text("utf-8")
     before, rest = text.split(MARK, 1)
