@@ -113,14 +113,19 @@ class ReplyAssembler:
 
     def texts(self, texts: list[str]) -> None:
         """Pieces of what the model wrote, one after the other; looked at together where none can hold a marker."""
-        whole = texts[0] if len(texts) == 1 else "".join(texts)
-        passes = not self._waiting and self.blocks.open == "text" and self._filter.passes(whole)
-        if passes and self.splitter.passes(whole) and (self._parser is None or self._parser.passes(whole)):
-            self._text_since_flush = True
-            self.blocks.texts(texts)
-        else:
+        if not self.plain(texts):
             for text in texts:
                 self.text(text)
+
+    def plain(self, texts: list[str]) -> bool:
+        """Take pieces in that are more of the open text and nothing else; False, and none taken, where they may be."""
+        whole = texts[0] if len(texts) == 1 else "".join(texts)
+        passes = not self._waiting and self.blocks.open == "text" and self._filter.passes(whole)
+        if not (passes and self.splitter.passes(whole) and (self._parser is None or self._parser.passes(whole))):
+            return False
+        self._text_since_flush = True
+        self.blocks.texts(texts)
+        return True
 
     def reasoning(self, text: str) -> None:
         """A piece of reasoning that the server told apart itself."""

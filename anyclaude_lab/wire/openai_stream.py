@@ -145,13 +145,15 @@ class OpenAIStreamDecoder:
         return events
 
     def feed_text(self, data: bytes) -> list[Event] | None:
-        """The events of bytes that are nothing but frames of text like the last one; None, unread, for all others."""
+        """The events of bytes that are nothing but more of the open text, in frames like the last one.
+
+        None, unread, for all others: a text may be the rest of a call, which more than its reader has to know of.
+        """
         if self._over or not self._sse.between_frames:
             return None
         texts, ends = self._repeated.read(data, 0)
-        if not texts or ends[-1] < len(data):
+        if not texts or ends[-1] < len(data) or not self._reply.plain(texts):
             return None
-        self._reply.texts(texts)
         return self._begun()
 
     def close(self) -> list[Event]:

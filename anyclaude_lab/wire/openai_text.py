@@ -65,7 +65,8 @@ class ReasoningSplitter:
         """Whether all of `text` is answer, as nearly every piece is; then it need not be fed."""
         if self._mode is not _Mode.ANSWER or self._held or ("<" in text and self._bare_possible):
             return False
-        self._line_start = text[-1:] == "\n"
+        if text:
+            self._line_start = text[-1] == "\n"
         return True
 
     def feed(self, text: str) -> list[tuple[bool, str]]:

@@ -8,6 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyclaude_lab.models.families import family_of
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
 from anyclaude_lab.wire.openai_dialect import MLX_LM
 from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder, reply_context
@@ -16,7 +17,9 @@ from anyclaude_lab.wire.request import Request
 from anyclaude_lab.wire.tool_names import ToolNames
 
 texts = st.text(min_size=1, max_size=12)
-wild = st.sampled_from(['"', "\\", '"}}', '"},"finish_reason":null}]}\n\n', "\n\n", "é", "\u2028", "😀", "data: "])
+wild = st.sampled_from(
+    ['"', "\\", '"}}', '"},"finish_reason":null}]}\n\n', "\n\n", "é", "\u2028", "😀", "data: ", "", "\n", "</think>"]
+)
 pieces_of_text = st.lists(texts | wild, min_size=2, max_size=12)
 
 
@@ -45,6 +48,25 @@ def test_a_stream_of_like_frames_is_told_as_one_of_unlike_frames(
     same = b"".join(chunk({**more, "content": piece}, created=0) for piece in pieces)
     each = b"".join(chunk({**more, "content": piece}, created=number) for number, piece in enumerate(pieces))
     assert told(same, cuts) == told(each, [])  # no two of its frames are alike
+
+
+def test_a_piece_without_text_changes_nothing() -> None:
+    frames = [chunk({"content": piece}) for piece in ("thoughts\n", "", "</think>", "answer")]
+    cuts = [len(b"".join(frames[:number])) for number in range(len(frames))]
+    assert told(b"".join(frames) + chunk({"content": "!"}, created=1), cuts) == ["thoughts\n", "answer", "!"]
+
+
+def test_a_call_in_the_text_is_not_taken_as_text() -> None:
+    request = Request({"model": "m", "messages": [], "tools": [{"name": "Bash", "input_schema": {"type": "object"}}]})
+    names = ToolNames.for_tools(request.offered_tools())
+    parser = family_of("qwen3").parser
+    decoder = OpenAIStreamDecoder(reply_context(request, message_id="m", names=names, parser=parser), MLX_LM)
+    assert decoder.feed(chunk({"content": "Now I"})) and decoder.feed_text(chunk({"content": " call."}))
+    events = []
+    for piece in ("\n<tool_call>", '{"name": "Bash", "arguments"', ": {}}", "</tool_call>"):
+        assert decoder.feed_text(chunk({"content": piece})) is None
+        events += decoder.feed(chunk({"content": piece}))
+    assert "tool_use" in [e.data["content_block"]["type"] for e in events if e.type == "content_block_start"]
 
 
 def test_what_stands_between_repeated_frames_is_not_passed_over() -> None:
