@@ -30,8 +30,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """What was asked for; exits with 2 on a mistake."""
     parser = argparse.ArgumentParser("python -m anyclaude_lab.engine", allow_abbrev=False, description=__doc__)
     parser.add_argument("--model", required=True, help="a model folder, or a hub id such as mlx-community/NAME")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, help="its port (default: 8080)")
     parser.add_argument("--window", type=int, help="context window in tokens (default: the trained one)")
     parser.add_argument("--memory-mb", type=int, help="for computed prefixes in memory (default: a quarter of it)")
     parser.add_argument("--disk", type=Path, help="folder for computed prefixes (default: none are kept on disk)")
