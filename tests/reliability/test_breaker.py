@@ -114,7 +114,9 @@ class BreakerAgainstModel(RuleBasedStateMachine):
 
 
 SHORT = settings(max_examples=150, stateful_step_count=30, deadline=None)
-FIND = settings(SHORT, max_examples=1000, database=None, phases=[Phase.generate], report_multiple_bugs=False)
+FIND = settings(
+    SHORT, max_examples=1000, database=None, derandomize=True, phases=[Phase.generate], report_multiple_bugs=False
+)
 TestBreakerAgainstModel = BreakerAgainstModel.TestCase
 TestBreakerAgainstModel.settings = SHORT
 
