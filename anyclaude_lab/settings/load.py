@@ -229,6 +229,8 @@ def _addresses_with_keys(resolved: Resolved, project: Layer) -> list[str]:
     addresses = [f"backends.{mode}.baseUrl" for mode in (*keyed, "claude")]
     if "local" in keyed and resolved.of("backends.local.baseUrl").value is None:
         addresses.append("backends.local.port")
+    if resolved.of("backends.mlx-cluster.apiKey").value is not None:
+        addresses.append("backends.mlx-cluster.discovery.nodes")
     return [key for key in addresses if key in project.values and resolved.of(key) is project.values[key]]
 
 

@@ -55,6 +55,8 @@ DANGEROUS = [
     ("webSearch.localSearxngUrl", "http://10.0.0.7:8888"),
     ("backends.mlx-cluster.discovery.nodes", NODES),
     ("backends.local.distributed", [{"ssh": "a.example", "ips": ["10.0.0.7"]}] * 2),
+    ("backends.local.distributed", [{"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}, {"ssh": "::1", "ips": ["10.0.0.7"]}]),
+    ("backends.local.distributed", [{"ssh": "127.0.0.1", "ips": ["0.0.0.0"]}] * 2),
     ("backends.local.modelPath", "./weights"),
     ("backends.local.model", "somebody/model-with-code"),
     ("host", "0.0.0.0"),
@@ -64,6 +66,8 @@ DANGEROUS = [
 HARMLESS = [
     ("backends.local.baseUrl", "http://127.0.0.1:1234/v1"),
     ("backends.local.baseUrl", "http://localhost:1234"),
+    ("backends.local.distributed", [{"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}] * 2),
+    ("backends.mlx-cluster.discovery.nodes", [{"id": "a", "url": "http://127.0.0.1:1234/v1"}]),
     ("backends.local.contextLength", 32768),
     ("backends.openrouter.model", "a/b"),
     ("backends.openrouter.siteUrl", "https://my.example"),
@@ -81,13 +85,20 @@ HARMLESS = [
         ("backends.local.port", 9999, {"LOCAL_API_KEY": "key-of-mine"}),
         ("backends.openrouter.baseUrl", "http://127.0.0.1:9999/v1", {"OPENROUTER_API_KEY": "sk-or-v1-of-mine"}),
         ("backends.claude.baseUrl", "http://127.0.0.1:9999", {}),  # the client sends its own
+        (
+            "backends.mlx-cluster.discovery.nodes",
+            [{"id": "a", "url": "http://127.0.0.1:9999/v1"}],
+            {"MLX_CLUSTER_API_KEY": "key-of-mine"},
+        ),
     ],
 )
 def test_a_key_goes_where_its_owner_says(home: Path, key: str, value: object, mine: dict[str, str]) -> None:
     path = write(home, nested(key, value))
     with pytest.raises(SettingsError, match="where your key is sent"):
         load(home, **mine)
-    load(home, **mine, LOCAL_URL="http://127.0.0.1:1/v1", OPENROUTER_BASE_URL="http://127.0.0.1:1/v1") if mine else None
+    here = "http://127.0.0.1:1/v1"
+    mine_too = {"LOCAL_URL": here, "OPENROUTER_BASE_URL": here, "MLX_CLUSTER_NODES": json.dumps([{"url": here}])}
+    load(home, **mine, **mine_too) if mine else None
     main(["--trust"])
     load(home, **mine)
     assert path.exists()
