@@ -127,11 +127,17 @@ def _seen(answer: Answer) -> Capabilities:
     usage = [chunk["usage"] for chunk in chunks if isinstance(chunk.get("usage"), dict)]
     details = [part.get("prompt_tokens_details") for part in usage]
     cached = any(isinstance(d, dict) and "cached_tokens" in d for d in details) or any("timings" in c for c in chunks)
-    deltas = [choice.get("delta") or {} for chunk in chunks for choice in chunk.get("choices") or ()]
+    choices = [choice for chunk in chunks for choice in _objects(chunk.get("choices"))]
+    deltas = _objects([choice.get("delta") for choice in choices])
     reasoning = next((name for name in REASONING_FIELDS if any(delta.get(name) for delta in deltas)), None)
     return Capabilities(
         streaming=bool(chunks), usage=bool(usage), cached_tokens=cached if usage else None, reasoning_field=reasoning
     )
+
+
+def _objects(value: object) -> list[JsonObject]:
+    """What of a list are objects; nothing where it is no list."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _chunks(body: bytes) -> Iterator[JsonObject]:
@@ -153,7 +159,7 @@ class CapabilityFile:
         entry = self._fresh().get(_key(url, model))
         try:
             return Capabilities.from_json(entry["found"]) if entry else None
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             return None
 
     def put(self, url: str, model: str, found: Capabilities) -> None:
@@ -169,7 +175,7 @@ class CapabilityFile:
     def _read(self) -> dict[str, Any]:
         try:
             value = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -180,7 +186,9 @@ class CapabilityFile:
 
 
 def _seconds(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    with contextlib.suppress(OverflowError):
+        return float(value) if isinstance(value, int | float) else 0.0
+    return 0.0
 
 
 def _key(url: str, model: str) -> str:

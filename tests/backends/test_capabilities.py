@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from anyclaude_lab.backends import capabilities
 from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile
+from anyclaude_lab.backends.http import HttpLeg
 from anyclaude_lab.backends.openai_http import OpenAIBackend
 from tests.backends.calls import BASH, make_call, make_request, read_events
 from tests.standins.http import Exchange, JsonObject
@@ -81,6 +83,16 @@ async def test_a_server_that_fails_is_not_remembered(tmp_path: Path) -> None:
     assert not (tmp_path / "c.json").exists()
 
 
+@pytest.mark.parametrize("told", [{"choices": 5}, {"choices": ["x"]}, {"choices": [{"delta": "x"}]}, {"usage": [1]}])
+async def test_an_answer_that_is_no_answer_says_nothing(told: JsonObject) -> None:
+    sent = b"data: " + json.dumps(told).encode() + b"\n\n"
+    async with OpenAIStandIn(lambda body: Refusal(200, body=sent)) as server:
+        leg = HttpLeg(server.url)
+        found = await capabilities.probe(leg, CHAT, (), "m")
+        await leg.close()
+    assert found is not None and found.reasoning_field is None and found.usage is False
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[CapabilityFile]:
     file = CapabilityFile(tmp_path / "state" / "c.json")
@@ -101,11 +113,15 @@ def test_it_is_remembered_by_address_and_model_for_a_week(
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"x": 1}', '{"KEY": {"at": "now"}}', '{"KEY": {"at": 9e99, "found": {}}}']
+    "content",
+    [
+        *("{", "[]", '{"x": 1}', '{"KEY": {"at": "now"}}', '{"KEY": {"at": 9e99, "found": {}}}', "[" * 100_000),
+        *('{"KEY": {"at": NOW, "found": [1]}}', '{"KEY": {"at": 1' + "0" * 400 + "}}"),
+    ],
 )
 def test_a_spoilt_file_is_as_good_as_none(file: CapabilityFile, content: str) -> None:
     (key,) = json.loads(file.path.read_text())
-    file.path.write_text(content.replace("KEY", key))
+    file.path.write_text(content.replace("KEY", key).replace("NOW", str(time.time())))
     assert file.get("http://a:secret@b/v1", "m") is None
     file.put("http://a:secret@b/v1", "m", Capabilities(tools=False))
     assert file.get("http://a:secret@b/v1", "m") == Capabilities(tools=False)
