@@ -116,11 +116,12 @@ def blas_words() -> str:
 def missing_part(folder: Path) -> str | None:
     """What a model's folder lacks, in words; None when all is there."""
     try:
-        if "model_type" not in json.loads((folder / "config.json").read_bytes()):
+        config = json.loads((folder / "config.json").read_bytes())
+        if not isinstance(config, dict) or "model_type" not in config:
             return "model_type in its config.json"
     except FileNotFoundError:
         return "config.json"
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return "readable config.json"
     if not any((folder / name).exists() for name in TOKENIZERS) and not list(folder.glob("*.tiktoken")):
         return f"tokenizer (none of {', '.join(TOKENIZERS)})"
@@ -129,7 +130,7 @@ def missing_part(folder: Path) -> str | None:
     ):
         return "chat template (in tokenizer_config.json or chat_template.jinja), which a model that chats needs"
     shards = _json(folder / "model.safetensors.index.json").get("weight_map")
-    for shard in sorted(set(shards.values())) if isinstance(shards, dict) else ():
+    for shard in sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else ():
         if not (folder / shard).exists():
             return f"{shard}, which its model.safetensors.index.json names"
     return None if list(folder.glob("*.safetensors")) else "weights (*.safetensors)"

@@ -14,7 +14,8 @@ def query(folder: str | Path, sql: str) -> pd.DataFrame:
     """The answer to `sql`, whose tables are the Parquet files below `folder`, named as their files are.
 
     Files of one name in several folders, such as those of several exports, are one table, with their `folder` as a
-    column. Files elsewhere and other machines are out of reach. Raises SettingsError.
+    column. Files elsewhere and other machines are out of reach, those in `folder` are not: `COPY` can overwrite them.
+    Raises SettingsError.
     """
     try:
         import duckdb
@@ -25,13 +26,13 @@ def query(folder: str | Path, sql: str) -> pd.DataFrame:
         database.execute("SET temp_directory = ?", [scratch])
         database.execute("SET allowed_directories = ?", [[str(Path(folder).resolve()), scratch]])
         database.execute("SET enable_external_access = false")
-        for name, files in tables.items():
-            told = ", ".join(_quoted(str(file), "'") for file in files)
-            read = f"read_parquet([{told}], union_by_name = true, filename = 'folder')"
-            view = f"SELECT * REPLACE (parse_filename(parse_dirpath(folder)) AS folder) FROM {read}"  # noqa: S608 - quoted
-            database.execute(f"CREATE VIEW {_quoted(name, chr(34))} AS {view}")
-        database.execute("SET lock_configuration = true")
         try:
+            for name, files in tables.items():
+                told = ", ".join(_quoted(str(file), "'") for file in files)
+                read = f"read_parquet([{told}], union_by_name = true, filename = 'folder')"
+                view = f"SELECT * REPLACE (parse_filename(parse_dirpath(folder)) AS folder) FROM {read}"  # noqa: S608 - quoted
+                database.execute(f"CREATE VIEW {_quoted(name, chr(34))} AS {view}")
+            database.execute("SET lock_configuration = true")
             return database.execute(sql).df()
         except duckdb.Error as error:
             raise SettingsError(f"DuckDB: {error} Tables: {', '.join(tables)}.") from None

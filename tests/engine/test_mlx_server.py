@@ -49,6 +49,11 @@ def test_template_may_be_a_file_of_its_own(folder: Path) -> None:
         (lambda f: (f / "config.json").unlink(), "config.json"),
         (lambda f: (f / "config.json").write_text("{"), "readable config.json"),
         (lambda f: (f / "config.json").write_text("{}"), "model_type"),
+        (lambda f: (f / "config.json").write_text('["model_type"]'), "model_type"),
+        (
+            lambda f: (f / "model.safetensors.index.json").write_text('{"weight_map": {"a": [1], "b": 2}}'),
+            "model.safetensors.index.json",
+        ),
         (lambda f: (f / "tokenizer.json").unlink(), "tokenizer (none of"),
         (lambda f: (f / "tokenizer_config.json").write_text("{}"), "chat template"),
         (lambda f: (f / "model.safetensors").unlink(), "weights (*.safetensors)"),

@@ -88,6 +88,12 @@ def test_each_tools_stub_is_priced_alone_and_judged_by_the_schema_of_the_client(
     assert f"and {len(recorded)} of {len(recorded)} calls no longer fit" in repr(lab.plots.stubs(harmed))
 
 
+def test_a_name_is_a_word_and_no_formula(ablated: pd.DataFrame, tmp_path: Path) -> None:
+    plot = lab.plots.stubs(ablated.assign(tool=[rf"$\frac{{{place}$ <&" for place in range(len(ablated))]))
+    plot.save(str(tmp_path / "stubs.svg"))
+    assert plot._repr_png_().startswith(PNG)
+
+
 @pytest.mark.parametrize(
     ("draw", "why"),
     [

@@ -59,3 +59,10 @@ def test_a_wrong_question_is_a_sentence_and_reaches_nothing_else(folder: Path, s
 def test_a_folder_of_something_else_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no Parquet"):
         lab.query(tmp_path, "SELECT 1")
+
+
+def test_a_link_out_of_the_folder_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "turns.parquet").symlink_to(folder / "monday" / "turns.parquet")
+    with pytest.raises(SettingsError, match="DuckDB: "):
+        lab.query(tmp_path / "corpus", "SELECT * FROM turns")

@@ -35,6 +35,7 @@ _LOOK: Any = {
     "xtick.color": PALE,
     "ytick.color": PALE,
     "text.color": INK,
+    "text.parse_math": False,
 }
 
 
@@ -54,8 +55,16 @@ class Plot:
 
     def save(self, path: str, **options: Any) -> None:
         """Write a picture; its ending says which kind."""
+        self._draw(path, **options)
+
+    def _draw(self, target: Any, **options: Any) -> None:
+        """Names of tools and variants are words: a `$` in one begins no formula."""
+        from matplotlib.text import Text
+
         with looks():
-            self.figure.savefig(path, **options)
+            for text in self.figure.findobj(Text):
+                text.set_parse_math(False)  # type: ignore[attr-defined]
+            self.figure.savefig(target, **options)
 
     def __repr__(self) -> str:
         return f"<Plot: {self.title} ({self.note})>"
@@ -66,8 +75,7 @@ class Plot:
     @cached_property
     def _png(self) -> bytes:
         target = io.BytesIO()
-        with looks():
-            self.figure.savefig(target, format="png", metadata={"Software": None})
+        self._draw(target, format="png", metadata={"Software": None})
         return target.getvalue()
 
 
