@@ -31,6 +31,7 @@ OURS = {
     "LOCAL_API_KEY": "local-key-4f1d8a63b7",
     "OPENROUTER_API_KEY": OpenRouter.key,
     "ANTHROPIC_API_KEY": "sk-ant-api03-configured-9d2c",
+    "MLX_CLUSTER_API_KEY": "cluster-key-7c02e9d4aa",
     "TAVILY_API_KEY": "tvly-configured-51c0aa",
     "BRAVE_API_KEY": "BSAconfigured77aa31",
     "ANYCLAUDE_ACCESS_TOKEN": "access-token-of-mine-0123456789",
@@ -46,7 +47,15 @@ CLIENTS = {
 BASIC = b64encode(f"me:{PASSWORD}".encode()).decode()
 SECRETS = [*OURS.values(), PASSWORD, BASIC]
 SECRETS += [value.removeprefix("Bearer ").removeprefix("session=").removeprefix("Basic ") for value in CLIENTS.values()]
-PAGES = ("/", "/health/ready", "/v1/metrics", "/v1/metrics?format=prometheus", "/v1/circuit-breaker/metrics")
+PAGES = (
+    "/",
+    "/health/ready",
+    "/v1/metrics",
+    "/v1/metrics?format=prometheus",
+    "/v1/circuit-breaker/metrics",
+    "/v1/nodes",
+)
+# uvloop connects and looks up beside Python's audit events, so its loop is asked itself.
 WATCHED = """
 import runpy, sys
 out = open(sys.argv.pop(1), "a", buffering=1)
@@ -56,7 +65,34 @@ def note(event, args):
     elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
         print(args[0], file=out)
 sys.addaudithook(note)
+try:
+    import uvloop
+except ImportError:
+    pass
+else:
+    class Noting(uvloop.Loop):
+        async def create_connection(self, protocol_factory, host=None, port=None, **more):
+            if host is not None:
+                print(host, file=out)
+            return await super().create_connection(protocol_factory, host, port, **more)
+        async def getaddrinfo(self, host, port, **more):
+            print(host, file=out)
+            return await super().getaddrinfo(host, port, **more)
+        async def create_datagram_endpoint(self, protocol_factory, local_addr=None, remote_addr=None, **more):
+            print(remote_addr, file=out)
+            return await super().create_datagram_endpoint(protocol_factory, local_addr, remote_addr, **more)
+    uvloop.new_event_loop = Noting
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+PLANTED = """
+import asyncio, contextlib
+from anyclaude_lab.proxy.loop import run
+async def main():
+    loop = asyncio.get_running_loop()
+    for ask in (loop.create_connection(asyncio.Protocol, "192.0.2.1", 9), loop.getaddrinfo("far.invalid", 9)):
+        with contextlib.suppress(OSError):
+            await asyncio.wait_for(ask, 0.1)
+run(main())
 """
 
 
@@ -164,9 +200,18 @@ def test_no_secret_is_in_any_output_and_nobody_else_is_contacted(tmp_path: Path,
     assert any(name.endswith(".log") for name in seen) and any("traces" in name for name in seen)
     found = [(name, secret) for name, text in seen.items() for secret in SECRETS if secret in text]
     assert found == []
-    assert set(proxy.contacts.read_text().split()) <= {"127.0.0.1", "localhost"}
+    contacts = set(proxy.contacts.read_text().split())
+    assert contacts <= {"127.0.0.1", "localhost"}
+    assert contacts, "not even the backend was noted"
 
 
 def test_the_search_would_find_one(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text(f"key {OURS['LOCAL_API_KEY']}")
     assert OURS["LOCAL_API_KEY"] in Watched("", tmp_path, tmp_path).everything()[str(tmp_path / "a.log")]
+
+
+def test_whom_it_contacts_would_be_noted(tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(PLANTED)
+    line = [sys.executable, "-c", WATCHED, "contacts", "planted"]
+    subprocess.run(line, cwd=tmp_path, env=environment(tmp_path, {}), check=True, timeout=30)
+    assert set((tmp_path / "contacts").read_text().split()) == {"192.0.2.1", "far.invalid"}

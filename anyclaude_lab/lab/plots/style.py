@@ -63,7 +63,7 @@ class Plot:
 
         with looks():
             for text in self.figure.findobj(Text):
-                text.set_parse_math(False)  # type: ignore[attr-defined]
+                text.set_parse_math(False)
             self.figure.savefig(target, **options)
 
     def __repr__(self) -> str:
