@@ -59,7 +59,8 @@ def _load(name: str) -> tuple[Any, Any, dict[str, Any]]:
     from mlx_lm.generate import maybe_set_recommended_wired_limit
 
     try:
-        model, tokenizer, config = load(name, return_config=True)
+        # quirk(transformers): where nothing is said of a tokenizer's own code, it asks on standard input, and runs it.
+        model, tokenizer, config = load(name, tokenizer_config={"trust_remote_code": False}, return_config=True)
         maybe_set_recommended_wired_limit()  # on Metal the weights then stay where the accelerator can reach them
     except Exception as error:
         raise SettingsError(_why_not(name, error)) from None
@@ -73,6 +74,11 @@ def _why_not(name: str, error: Exception) -> str:
         return (
             f"mlx-lm {package_version('mlx-lm')} cannot run {name} ({said}) "
             "A newer release may; or serve it with another program and set LOCAL_URL."
+        )
+    if "trust_remote_code" in said:
+        return (
+            f"{name} needs Python code that came with it, which is not run here. "
+            "Choose a model without, or serve it with another program and set LOCAL_URL."
         )
     if isinstance(error, RuntimeError) and ("offset" in said or "safetensors" in said):
         return f"The weights of {name} are incomplete or damaged ({said[:200]}): download the model again."

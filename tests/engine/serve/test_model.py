@@ -61,6 +61,31 @@ def test_a_model_that_cannot_be_served_is_told_in_one_sentence(
     assert "\n" not in caught.value.message
 
 
+def own_tokenizer(folder: Path) -> None:
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    about |= {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+
+
+def own_layers(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text()) | {"model_file": "own.py"}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("spoil", [own_tokenizer, own_layers])
+def test_no_code_of_a_model_is_run_and_nobody_is_asked_whether(
+    model_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], object]
+) -> None:
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(model_folders["plain"], folder)
+    (folder / "own.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\nclass Own: ...\n")
+    spoil(folder)
+    monkeypatch.setattr("builtins.input", lambda question="": "y")
+    with pytest.raises(SettingsError, match="Python code that came with it"):
+        load_model(str(folder))
+    assert not ran.exists()
+
+
 def test_a_snapshot_of_the_hub_is_called_by_its_id(model_folders: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "models--mlx-community--Qwen3-4B" / "snapshots" / "0123abc"
     shutil.copytree(model_folders["plain"], folder)
