@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self
 
-from anyclaude_lab.backends.base import Backend, Call, Reply
+from anyclaude_lab.backends.base import Backend, Call, Reply, Taker
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendTimeout, BackendUnavailable, StreamCut
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
@@ -227,7 +227,7 @@ class GatedBackend:
             breaker.failed(admission, self._clock())
         else:
             watched = _Watched(reply, breaker, admission, self._clock, (started, call.prompt_s))
-            reply.body, reply.close = watched, watched.close
+            reply.body, reply.close, reply.hand_to = watched, watched.close, watched.hand_to
         return reply
 
     async def count(self, request: Request) -> int | None:
@@ -263,7 +263,8 @@ class _Watched:
     ) -> None:
         self._asked_at, self._prompt_s = asked
         self._body: AsyncIterator[bytes] = reply.body
-        self._close, self._decoder = reply.close, reply.decoder
+        self._close, self._decoder, self._hand_to = reply.close, reply.decoder, reply.hand_to
+        self._taker: Taker | None = None  # who waits for the first data, which has to be seen here
         self._breaker, self._admission, self._clock = breaker, admission, clock
         self._tail = b""
         self._spoke = False  # data came, or the whole body
@@ -289,9 +290,16 @@ class _Watched:
                     self._breaker.succeeded(self._admission)
         return data
 
+    def hand_to(self, taker: Taker | None) -> None:
+        """See `Reply.hand_to`; from the first data on."""
+        self._taker = taker
+        if self._spoke or taker is None:
+            self._hand_to(taker)
+
     def _speaks(self) -> None:
         if not self._spoke:
             self._spoke, now = True, self._clock()
+            self._hand_to(self._taker)
             self._breaker.began(self._admission, now, now - self._asked_at, self._prompt_s)
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from anyclaude_lab.backends.base import Call, Reply
-from anyclaude_lab.errors import AnyclaudeError, BackendFailed, PromptTooLong, StreamCut
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendTimeout, PromptTooLong, StreamCut
 from anyclaude_lab.exchange.count import upper_tokens
 from anyclaude_lab.exchange.variant import Variant
 from anyclaude_lab.prompt.fit import fit, is_compaction
@@ -70,7 +70,11 @@ class Exchange:
 
     async def open(self) -> None:
         """Send it; returns once the backend's headers are there. Raises `AnyclaudeError` on a refusal."""
-        self.reply = await self.variant.backend.send(self.sent, self.call)
+        try:
+            self.reply = await self.variant.backend.send(self.sent, self.call)
+        except BackendTimeout:
+            self.variant.lanes.answered(self.call.lane, Usage())  # a cache that was lost: have patience the next time
+            raise
         self.headers_s = self._elapsed()
 
     @property

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from anyclaude_lab.backends.base import Backend, Call
-from anyclaude_lab.errors import PromptTooLong
+from anyclaude_lab.backends.base import Backend, Call, Reply
+from anyclaude_lab.errors import BackendTimeout, PromptTooLong
 from anyclaude_lab.exchange import Variant, prepare
 from anyclaude_lab.exchange.count import PromptCounter
 from anyclaude_lab.exchange.lanes import Lanes
@@ -31,6 +31,9 @@ class Silent:
 
     async def window_tokens(self) -> int:
         return WINDOW_TOKENS
+
+    async def send(self, request: Request, call: Call) -> Reply:
+        raise BackendTimeout("It sent nothing.")
 
 
 @pytest.fixture
@@ -118,6 +121,15 @@ async def test_time_limits_are_for_what_has_to_be_computed(variant: Variant) -> 
     variant.lanes.answered("lane", Usage(prompt_tokens=2000, cached_tokens=0))
     new, whole = await computed(5)
     assert new == whole  # the cache was lost
+
+
+async def test_a_backend_that_was_silent_is_given_the_time_of_a_lost_cache(variant: Variant) -> None:
+    variant.lanes.answered("lane", Usage(prompt_tokens=2000, cached_tokens=500))
+    exchange = await prepare(variant, Call("1", "lane", history(5)))
+    with pytest.raises(BackendTimeout):
+        await exchange.open()
+    asked = (await prepare(variant, Call("2", "lane", history(5)))).call
+    assert asked.computed_tokens == asked.prompt_tokens
 
 
 def test_lanes_are_bounded_and_the_busy_ones_stay() -> None:

@@ -11,7 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from anyclaude_lab.backends.base import Call, Reply
+from anyclaude_lab.backends.base import Call, Reply, Taker
 from anyclaude_lab.backends.breaker import PROBE_RETRY_S, Admission, Breaker, GatedBackend, State
 from anyclaude_lab.errors import (
     AnyclaudeError,
@@ -276,6 +276,7 @@ class Scripted:
         self.breaks: AnyclaudeError | None = None
         self.said: AnyclaudeError | None = None
         self.status_code = 200
+        self.takers: list[Taker | None] = []  # who was to take what comes
         self.asked = 0
 
     async def send(self, request: Request, call: Call) -> Reply:
@@ -293,7 +294,7 @@ class Scripted:
             return None
 
         decoder: Decoder = FakeDecoder(self.said)
-        return Reply(self.status_code, (), body(), decoder, close)
+        return Reply(self.status_code, (), body(), decoder, close, hand_to=self.takers.append)
 
     async def count(self, request: Request) -> int | None:
         return None
@@ -439,6 +440,24 @@ async def test_a_probe_has_succeeded_with_its_first_data_not_with_its_head() -> 
     for expected in (State.HALF_OPEN, State.HALF_OPEN, State.CLOSED):
         await anext(reply.body)
         assert gate.breaker.state is expected
+    await reply.close()
+
+
+async def test_nobody_takes_a_piece_past_the_gate_before_it_has_seen_the_first_data() -> None:
+    gate = Gate()
+    gate.backend.pieces = [b"event: message_start\n", b"data: {}\n\n"]
+    reply = await gate.send()
+
+    def take(data: bytes) -> bool:
+        return True
+
+    reply.hand_to(take)
+    await anext(reply.body)
+    assert gate.backend.takers == []
+    await anext(reply.body)
+    assert gate.backend.takers == [take]
+    reply.hand_to(None)
+    assert gate.backend.takers == [take, None]
     await reply.close()
 
 
