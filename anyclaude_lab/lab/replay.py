@@ -148,7 +148,7 @@ async def _ask(arm: Arm, turn: Turn, nonce: str) -> JsonObject:
     """One cell. Whatever fails is told in it."""
     row, variant = turn.facts, arm.variant
     cell: JsonObject = {name: row[name] for name in ("session", "lane", "role", "turn", "trigger", "request_id")}
-    cell |= {"variant": variant.name, "backend": variant.backend, "backend_kind": variant.kind, "tier": variant.tier}
+    cell |= {"variant": variant.name, "backend": variant.told, "backend_kind": variant.kind, "tier": variant.tier}
     cell |= {"adapter": variant.adapter, "stub_tools": variant.stub_tools, "error": None}
     began = time.monotonic()
     try:

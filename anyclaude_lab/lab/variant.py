@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from anyclaude_lab.lab.frames import CATEGORIES
 from anyclaude_lab.wire.events import JsonObject
 
 KINDS = {"embedded": "", "mlx": "URL", "openrouter": "MODEL", "claude": "MODEL", "scripted": ""}
+_CREDENTIALS = re.compile(r"(?<=//)[^/]*@")
 SAMPLING = ("temperature", "top_p", "top_k", "max_tokens")
 
 
@@ -46,6 +48,14 @@ class Variant:
         return self.backend.partition("=")[2]
 
     @property
+    def told(self) -> str:
+        """`backend` without the password of an address: results are handed on."""
+        return _CREDENTIALS.sub("***@", self.backend)
+
+    def __repr__(self) -> str:
+        return f"<Variant {self.name}: {self.told}, tier {self.tier}, adapter {self.adapter}>"
+
+    @property
     def translates(self) -> bool:
         return self.kind != "claude"
 
@@ -57,7 +67,8 @@ class Variant:
 
     def as_json(self) -> JsonObject:
         """For a results file."""
-        return asdict(self) | {"sampling": dict(self.sampling), "fingerprint": self.fingerprint}
+        written = {"backend": self.told, "sampling": dict(self.sampling), "fingerprint": self.fingerprint}
+        return asdict(self) | written
 
 
 class _Variants:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from pathlib import Path
+
 import pytest
 
 import anyclaude_lab as lab
@@ -35,6 +38,18 @@ def test_a_local_server_is_asked_in_its_dialect_and_judged(traces: Traces) -> No
     assert asked[0]["temperature"] == 0.0
     assert all(chat["messages"][0]["content"].startswith("[") for chat in asked), "the nonce of the arm"
     assert server.violations == []
+
+
+def test_the_password_of_an_address_is_used_and_written_nowhere(traces: Traces, tmp_path: Path) -> None:
+    with running(OpenAIStandIn([READ], profile="mlx-lm")) as server:
+        address = server.url.replace("//", "//me:pass-83b1@")
+        local = lab.variant("local", backend=f"mlx={address}/v1")
+        run = lab.replay(traces, [local], progress=False, turns_per_session=1, out=tmp_path)
+        asked = server.posts("/v1/chat/completions")
+    assert asked[0].header("authorization") == "Basic " + b64encode(b"me:pass-83b1").decode()
+    written = [file.read_text() for file in tmp_path.iterdir()]
+    assert len(written) >= 2
+    assert not any("pass-83b1" in text for text in [*written, repr(local), repr(run), str(run.turns.to_dict())])
 
 
 @pytest.mark.parametrize(
