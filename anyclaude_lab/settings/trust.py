@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.settings.kinds import Hosts, Key, Kind, Nodes, Url
-from anyclaude_lab.settings.model import HostSettings
 from anyclaude_lab.settings.sources import Layer
 from anyclaude_lab.settings.table import ROWS
 
@@ -52,8 +51,8 @@ def dangers(layer: Layer) -> Iterator[str]:
             yield f"{key} (a key)"
         elif key not in ONLY_NAMED and not all(map(is_this_machine, _addresses(kind, value.value))):
             yield f"{key} (an address of another machine)"
-        elif isinstance(kind, Hosts) and not all(map(_stays_here, value.value)):
-            yield f"{key} (other machines, and a port for them on this one)"
+        elif isinstance(kind, Hosts):
+            yield f"{key} (the machines that a model is started on, and their ports)"
         elif key == "host" and value.value not in LOOPBACK_NAMES:
             yield f"{key} (the proxy would answer other machines)"
         elif key == "caBundle":
@@ -66,11 +65,6 @@ def is_this_machine(url: str) -> bool:
     """Whether an address stays on this machine."""
     host = urlsplit(url).hostname or ""
     return host in LOOPBACK_NAMES or (host.startswith("127.") and host.replace(".", "").isdigit())
-
-
-def _stays_here(host: HostSettings) -> bool:
-    """Whether a rank runs here, and is neither reached from elsewhere nor reaches out."""
-    return all(name in LOOPBACK_NAMES for name in (host.ssh, *host.ips))
 
 
 def approved(path: Path, home: Path) -> bool:

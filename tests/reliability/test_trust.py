@@ -56,7 +56,7 @@ DANGEROUS = [
     ("backends.mlx-cluster.discovery.nodes", NODES),
     ("backends.local.distributed", [{"ssh": "a.example", "ips": ["10.0.0.7"]}] * 2),
     ("backends.local.distributed", [{"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}, {"ssh": "::1", "ips": ["10.0.0.7"]}]),
-    ("backends.local.distributed", [{"ssh": "127.0.0.1", "ips": ["0.0.0.0"]}] * 2),
+    ("backends.local.distributed", [{"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}] * 2),
     ("backends.local.modelPath", "./weights"),
     ("backends.local.model", "somebody/model-with-code"),
     ("host", "0.0.0.0"),
@@ -66,7 +66,6 @@ DANGEROUS = [
 HARMLESS = [
     ("backends.local.baseUrl", "http://127.0.0.1:1234/v1"),
     ("backends.local.baseUrl", "http://localhost:1234"),
-    ("backends.local.distributed", [{"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}] * 2),
     ("backends.mlx-cluster.discovery.nodes", [{"id": "a", "url": "http://127.0.0.1:1234/v1"}]),
     ("backends.local.contextLength", 32768),
     ("backends.openrouter.model", "a/b"),
