@@ -35,7 +35,7 @@ RETRY_AFTER_S = 5
 
 # A model server has no use for them.
 SECRET_PREFIXES = ("ANTHROPIC_", "CLAUDE")
-SECRET_SUFFIXES = ("_API_KEY", "_AUTH_TOKEN", "_OAUTH_TOKEN", "_SECRET_ACCESS_KEY")
+SECRET_SUFFIXES = ("_API_KEY", "_AUTH_TOKEN", "_OAUTH_TOKEN", "_ACCESS_TOKEN", "_SESSION_TOKEN", "_SECRET_ACCESS_KEY")
 
 # Keepers this process started; kept so that they are waited for when they end.
 _keepers: list[subprocess.Popen[bytes]] = []

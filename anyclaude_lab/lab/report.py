@@ -86,7 +86,7 @@ def notes(run: Run) -> list[str]:
     if rests:
         told.append(f"insufficient (fewer than 30 paired turns with calls, or 5 sessions): {', '.join(rests)}")
     errors = turns["error"].dropna().unique()
-    told += [f"error: {error}" for error in errors[:3]]
+    told += [f"error: {_cell(error)}" for error in errors[:3]]
     return told
 
 

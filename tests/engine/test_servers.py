@@ -321,7 +321,8 @@ async def test_lease_says_who_keeps_what_and_is_private(bench: Bench) -> None:
 
 
 async def test_server_sees_no_credentials(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"):
+    ours = ("MLX_CLUSTER_API_KEY", "ANYCLAUDE_ACCESS_TOKEN")
+    for name in ("ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", *ours):
         monkeypatch.setenv(name, "sk-secret")
     monkeypatch.setenv("HF_TOKEN", "needed to download")
     async with bench.share(bench.spec()) as server:

@@ -10,6 +10,8 @@ import pytest
 import anyclaude_lab as lab
 from anyclaude_lab.lab.load import Traces
 from anyclaude_lab.lab.metrics.fidelity import RUNGS
+from anyclaude_lab.lab.report import notes
+from anyclaude_lab.lab.run import Run
 from tests.standins.anthropic_api import AnthropicStandIn
 from tests.standins.http import running
 from tests.standins.openai_api import OpenAIStandIn
@@ -97,4 +99,6 @@ def test_a_refusal_is_a_row_and_the_rest_goes_on(
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api03-test")
         run = lab.replay(traces, [lab.variant("c", backend="claude=m")], progress=False, turns_per_session=2)
     assert said in run.turns["error"].iloc[0]
+    foreign = Run(run.head, [cell | {"error": f"{said}\x1b]0;x\n"} for cell in run.cells])
+    assert all(note.isprintable() for note in notes(foreign)), "the words of somebody's results steer no terminal"
     assert list(run.turns["error"].isna()) == [False, True]
