@@ -21,6 +21,7 @@ import pytest
 
 from tests.e2e.proxy_process import LISTENING, environment
 from tests.proxy.conftest import ASK
+from tests.requirements import require_mlx
 from tests.standins.anthropic_api import AnthropicStandIn
 from tests.standins.http import StandIn, running, wait_until
 from tests.standins.openai_api import OpenAIStandIn
@@ -55,10 +56,13 @@ PAGES = (
     "/v1/circuit-breaker/metrics",
     "/v1/nodes",
 )
-# uvloop connects and looks up beside Python's audit events, so its loop is asked itself.
-WATCHED = """
-import runpy, sys
-out = open(sys.argv.pop(1), "a", buffering=1)
+# A `sitecustomize` of every process that is started, a model server too. uvloop connects and looks up beside Python's
+# audit events, so its loop is asked itself.
+WATCH = """
+import os, sys
+out = open(os.environ["CONTACTS"], "a", buffering=1)
+with open(os.environ["CONTACTS"] + ".by", "a") as by:
+    print(*sys.orig_argv, file=by)
 def note(event, args):
     if event == "socket.connect" and isinstance(args[1], tuple):
         print(args[1][0], file=out)
@@ -82,7 +86,6 @@ else:
             print(remote_addr, file=out)
             return await super().create_datagram_endpoint(protocol_factory, local_addr, remote_addr, **more)
     uvloop.new_event_loop = Noting
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 PLANTED = """
 import asyncio, contextlib
@@ -114,13 +117,23 @@ def _text(path: Path) -> str:
     return data.decode("utf-8", "replace")
 
 
+def watching(folder: Path, contacts: Path) -> dict[str, str]:
+    """The environment in which every process notes whom it contacts."""
+    (folder / "watch").mkdir()
+    (folder / "watch" / "sitecustomize.py").write_text(WATCH)
+    return {"PYTHONPATH": str(folder / "watch"), "CONTACTS": str(contacts)}
+
+
 @contextmanager
 def watched(home: Path, args: list[str], env: Mapping[str, str]) -> Iterator[Watched]:
     """A proxy in a process of its own that notes whom it contacts."""
     contacts, output = home / "contacts", home / "output"
-    line = [sys.executable, "-c", WATCHED, str(contacts), "anyclaude_lab.proxy", "--proxy-only", "--port", "0", *args]
+    line = [sys.executable, "-m", "anyclaude_lab.proxy", "--proxy-only", "--port", "0", *args]
+    watch = watching(home, contacts)
     with output.open("wb") as out:
-        process = subprocess.Popen(line, cwd=home, env=environment(home, env), stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            line, cwd=home, env=environment(home, {**env, **watch}), stdout=out, stderr=subprocess.STDOUT
+        )
     try:
         wait_until(lambda: LISTENING.search(output.read_text()) is not None or process.poll() is not None, "start", 30)
         found = LISTENING.search(output.read_text())
@@ -210,8 +223,17 @@ def test_the_search_would_find_one(tmp_path: Path) -> None:
     assert OURS["LOCAL_API_KEY"] in Watched("", tmp_path, tmp_path).everything()[str(tmp_path / "a.log")]
 
 
+@pytest.mark.engine
+def test_a_model_server_that_is_started_contacts_nobody(tmp_path: Path) -> None:
+    require_mlx()
+    with watched(tmp_path, ["--mode", "local"], {}) as proxy:
+        assert httpx.post(f"{proxy.url}/v1/messages", json=ASK, trust_env=False, timeout=60).status_code == 200
+    assert any(" anyclaude_lab.engine " in line for line in (tmp_path / "contacts.by").read_text().splitlines())
+    assert set(proxy.contacts.read_text().split()) == {"127.0.0.1"}
+
+
 def test_whom_it_contacts_would_be_noted(tmp_path: Path) -> None:
     (tmp_path / "planted.py").write_text(PLANTED)
-    line = [sys.executable, "-c", WATCHED, "contacts", "planted"]
-    subprocess.run(line, cwd=tmp_path, env=environment(tmp_path, {}), check=True, timeout=30)
+    env = environment(tmp_path, watching(tmp_path, tmp_path / "contacts"))
+    subprocess.run([sys.executable, "planted.py"], cwd=tmp_path, env=env, check=True, timeout=30)
     assert set((tmp_path / "contacts").read_text().split()) == {"192.0.2.1", "far.invalid"}
