@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from anyclaude_lab.engine.mlx_server import HUB_ID, missing_part
+from anyclaude_lab.engine.mlx_server import HUB_ID, missing_part, require_mlx_lm
 from anyclaude_lab.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def obtain(name: str, folder: Path | None, ask: Callable[[str], bool] | None, *,
     """
     if folder is not None and missing_part(folder) is None:
         return
+    require_mlx_lm()  # what could not be run need not be downloaded
     download = look_up(name)
     if download.missing_bytes + SPARE_BYTES > download.free_bytes:
         raise SettingsError(

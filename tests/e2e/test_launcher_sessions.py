@@ -159,8 +159,8 @@ def test_three_at_once_share_one_model_and_a_kill_harms_only_its_own(tmp_path: P
             _, stderr = launcher.communicate(timeout=500)
             assert launcher.returncode == 0, stderr.decode()
         until(lambda: not any(client.is_running() for client in clients), "the first client ended with its launcher")
-        (log,) = (home / ".anyclaude" / "logs").glob("mlx_lm.server-*.log")
-        assert log.read_text().count("starting mlx_lm.server") == 1
+        (log,) = (home / ".anyclaude" / "logs").glob("anyclaude-*.log")
+        assert log.read_text().count("starting anyclaude") == 1
         until(lambda: folder.read() is None and not lease.keeper.alive, "the server ends with its last holder")
 
 
