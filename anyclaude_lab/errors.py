@@ -105,6 +105,10 @@ class BackendUnavailable(AnyclaudeError):
     status, type = 529, "overloaded_error"
 
 
+class BackendBusy(BackendUnavailable):
+    """529: somebody is there, but too busy to say what kind of server it is; the request was not put to it yet."""
+
+
 class SettingsError(AnyclaudeError):
     """A wrong flag, variable or configuration key: exit code 2, never a stack trace."""
 

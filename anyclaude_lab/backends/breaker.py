@@ -15,7 +15,14 @@ from enum import IntEnum
 from typing import Self
 
 from anyclaude_lab.backends.base import Backend, Call, Reply, Taker
-from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendTimeout, BackendUnavailable, StreamCut
+from anyclaude_lab.errors import (
+    AnyclaudeError,
+    BackendBusy,
+    BackendFailed,
+    BackendTimeout,
+    BackendUnavailable,
+    StreamCut,
+)
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
 
@@ -214,6 +221,9 @@ class GatedBackend:
             )
         try:
             reply = await self.backend.send(request, call)
+        except BackendBusy:
+            breaker.abandoned(admission)  # it was not asked: that says nothing of its answers
+            raise
         except FAULTS:
             breaker.failed(admission, self._clock())
             raise

@@ -17,7 +17,15 @@ from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile, pr
 from anyclaude_lab.backends.http import Answer, Budgets, HttpLeg, Incoming
 from anyclaude_lab.backends.probe import identify, patience_s, split_base
 from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, MODELS, PROFILES, Ask, Model, ServerProfile
-from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendUnavailable, NotFound, SettingsError
+from anyclaude_lab.errors import (
+    AnyclaudeError,
+    BackendBusy,
+    BackendFailed,
+    BackendTimeout,
+    BackendUnavailable,
+    NotFound,
+    SettingsError,
+)
 from anyclaude_lab.models.adapters import Adapter, adapter_named
 from anyclaude_lab.models.families import GENERIC as GENERIC_FAMILY
 from anyclaude_lab.models.families import family_of
@@ -251,7 +259,7 @@ class OpenAIBackend:
         await self._reach()
         profile = await identify(self._ask)
         if profile is None:
-            raise BackendUnavailable(
+            raise BackendBusy(
                 f"{self._leg.url} answers too slowly to tell what kind of server it is; it may be busy.",
                 hint="Name the kind of server in the settings, and it need not be found out.",
                 retry_after_s=UNDECIDED_RETRY_S,
@@ -262,6 +270,8 @@ class OpenAIBackend:
         """The model list; raises what keeps it away."""
         try:
             return await self._ask.insist(MODELS)
+        except BackendTimeout as slow:
+            raise BackendBusy(slow.message, retry_after_s=UNDECIDED_RETRY_S) from None
         except BackendUnavailable:
             self._forget()
             raise

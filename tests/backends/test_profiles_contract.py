@@ -17,6 +17,7 @@ from anyclaude_lab.backends.probe import find_running, identify, split_base
 from anyclaude_lab.backends.profiles import LOCAL_SERVERS, PROFILES
 from anyclaude_lab.errors import (
     AnyclaudeError,
+    BackendBusy,
     BackendFailed,
     BackendUnavailable,
     InvalidRequest,
@@ -506,15 +507,18 @@ async def test_a_server_without_a_model_says_what_to_do() -> None:
             await ask(backend)
 
 
-async def test_a_server_too_busy_to_say_what_it_is_is_not_guessed() -> None:
+@pytest.mark.parametrize(
+    ("path", "says"), [("/health", "answers too slowly"), ("/v1/models", "did not answer within 2 s")]
+)
+async def test_a_server_too_busy_to_say_what_it_is_is_not_guessed(path: str, says: str) -> None:
     class Busy(MlxLm):
         async def other(self, exchange: Any, responder: Any, count: int) -> bool:
-            if exchange.path == "/health":
+            if exchange.path == path:
                 await responder.pause(30)
             return await super().other(exchange, responder, count)
 
     async with serving(Busy(), [reply("ok")]) as (standin, backend):
-        with pytest.raises(BackendUnavailable, match="answers too slowly") as caught:
+        with pytest.raises(BackendBusy, match=says) as caught:
             await ask(backend)
         assert isinstance(caught.value.retry_after_s, int)
         assert standin.chats == []

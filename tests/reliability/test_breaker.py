@@ -15,6 +15,7 @@ from anyclaude_lab.backends.base import Call, Reply, Taker
 from anyclaude_lab.backends.breaker import PROBE_RETRY_S, Admission, Breaker, GatedBackend, State
 from anyclaude_lab.errors import (
     AnyclaudeError,
+    BackendBusy,
     BackendFailed,
     BackendTimeout,
     BackendUnavailable,
@@ -350,6 +351,15 @@ async def test_a_backend_that_cannot_answer_opens_the_gate(refusal: AnyclaudeErr
         await gate.send()
     assert refused.value.status == 529
     assert refused.value.headers() == {"retry-after": "10"}
+
+
+async def test_a_backend_too_busy_to_be_asked_has_not_failed() -> None:
+    gate = Gate()
+    gate.backend.refusal = BackendBusy("x", retry_after_s=5)
+    for _ in range(THRESHOLD + 3):
+        await gate.ask()
+    assert gate.breaker.state is State.CLOSED
+    assert gate.backend.asked == THRESHOLD + 3
 
 
 @pytest.mark.parametrize("failure", [StreamCut("x"), BackendTimeout("x")])
