@@ -21,6 +21,7 @@ NAMES = {
     "explain": "anyclaude_lab.lab.explain",
     "load": "anyclaude_lab.lab.load",
     "load_run": "anyclaude_lab.lab.run",
+    "load_shapes": "anyclaude_lab.lab.shapes",
     "prices": "anyclaude_lab.lab.prices",
     "prefix_breaks": "anyclaude_lab.lab.prefixes",
     "query": "anyclaude_lab.lab.query",
