@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,9 @@ FOREIGN_PREFIXES = ("ANTHROPIC_", "CLAUDE_", "ANYCLAUDE_", "LOCAL_", "LMSTUDIO_"
 FOREIGN_NAMES = ("PROXY_ONLY", "SEARXNG_URL", "TAVILY_API_KEY", "BRAVE_API_KEY", "CLAUDECODE", "MODEL_CONTEXT_WINDOW")
 PROXY_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 OURS = ("ANYCLAUDE_TEST_CLIENTS",)
+
+# Modules whose tests share something dear; they stay on one worker, where a run is divided with --dist loadgroup.
+TOGETHER = ("tests/browser/test_widgets.py", "tests/house/test_wheel.py")
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
@@ -23,3 +27,19 @@ def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         foreign = name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_NAMES or name.upper() in PROXY_NAMES
         if foreign and name not in OURS:
             monkeypatch.delenv(name)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    # quirk(pytest-xdist 3.8 on pytest 9.2): it hands `xdist_group` on in an attribute that pytest no longer reads.
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    def scope(nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if module in TOGETHER else nodeid
+
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = scope
+    return scheduler

@@ -23,11 +23,7 @@ from tests.requirements import require_axe, require_mlx
 from tests.trace.record_sessions import BUNDLED
 from tests.widgets import conftest as shared
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("jupyterlab"),  # one server and one browser for all of them
-]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]  # one server, one browser for all of them
 
 TALL = 2600
 traces, run = shared.traces, shared.run  # the same as the notebook's
