@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ OURS = ("ANYCLAUDE_TEST_CLIENTS",)
 
 # Modules whose tests share something dear; they stay on one worker, where a run is divided with --dist loadgroup.
 TOGETHER = ("tests/browser/test_widgets.py", "tests/house/test_wheel.py")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs have it, and hand on to children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
