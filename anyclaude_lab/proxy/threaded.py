@@ -81,8 +81,10 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, name="anyclaude-proxy", daemon=True)
         self._thread.start()
         atexit.register(self._end_at_exit)
+        begun = asyncio.wrap_future(self._begun)
+        begun.add_done_callback(_taken_note_of)
         try:
-            await asyncio.shield(asyncio.wrap_future(self._begun))
+            await asyncio.shield(begun)
         except BaseException:
             await self.stop()
             raise
@@ -175,6 +177,12 @@ class Proxy:
         self._tell_to_end()
         if self._thread is not None:
             self._thread.join(AT_EXIT_S)
+
+
+def _taken_note_of(begun: asyncio.Future[_Started]) -> None:
+    """Its failure was seen, also where the start was cancelled and nobody waits for it any more."""
+    if not begun.cancelled():
+        begun.exception()
 
 
 def _plain(value: Any) -> Any:
