@@ -16,9 +16,9 @@ from anyclaude_lab.settings.model import (
     Settings,
     WebSearchSettings,
 )
+from anyclaude_lab.settings.rows.general import PREFERRED_PORT
 from anyclaude_lab.settings.secret import Secret
 from anyclaude_lab.settings.sources import FILE_NAME
-from anyclaude_lab.settings.table import PREFERRED_PORT
 
 __all__ = [
     "FILE_NAME",

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anyclaude_lab.settings.kinds import Milliseconds
-from anyclaude_lab.settings.load import Resolved
+from anyclaude_lab.settings.resolved import Resolved
+from anyclaude_lab.settings.rows.general import LEGACY_BLOCKS
+from anyclaude_lab.settings.rows.row import Setting, Status
 from anyclaude_lab.settings.sources import FILE_NAME
-from anyclaude_lab.settings.table import LEGACY_BLOCKS, TABLE, Setting, Status
+from anyclaude_lab.settings.table import TABLE
 
 INTRODUCTION = f"""# Configuration
 
@@ -22,7 +24,7 @@ that start with `//` are comments. Durations are milliseconds. In a variable, tr
 is `false`, `0`, `no` or `off`, a list has commas between its entries, and an empty variable counts as unset. A relative
 folder in a file starts at the file's own folder.
 
-This page is generated from the table in `anyclaude_lab/settings/table.py` by `make docs`.
+This page is generated from the rows in `anyclaude_lab/settings/rows/` by `make docs`.
 
 ## Where local answers come from
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.settings.kinds import Key, Nodes, Refused, Url
-from anyclaude_lab.settings.table import FLAGS, LEGACY_BLOCKS, MODE_KEY, ROWS, TABLE, Setting, Status
+from anyclaude_lab.settings.rows.general import LEGACY_BLOCKS, MODE_KEY
+from anyclaude_lab.settings.rows.row import Setting, Status
+from anyclaude_lab.settings.table import FLAGS, ROWS, TABLE
 
 FILE_NAME = ".anyclauderc.json"
 

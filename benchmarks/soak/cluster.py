@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 
-from anyclaude_lab.settings.table import STRATEGIES
+from anyclaude_lab.settings.rows.cluster import STRATEGIES
 from benchmarks.soak.proxy import proxy
 from benchmarks.soak.result import write
 from benchmarks.soak.streams import END, _chunk

@@ -181,7 +181,7 @@ def test_auto_goes_by_the_models_name(model_id: str | None, name: str) -> None:
 
 
 def test_the_names_are_those_of_the_setting() -> None:
-    from anyclaude_lab.settings.table import ADAPTERS as NAMES
+    from anyclaude_lab.settings.rows.shared import ADAPTERS as NAMES
 
     assert {AUTO, *ADAPTERS} == set(NAMES)
 

@@ -30,7 +30,8 @@ from anyclaude_lab.settings.kinds import (
     Url,
 )
 from anyclaude_lab.settings.load import load
-from anyclaude_lab.settings.table import FLAGS, ROWS, TABLE, Setting, Status
+from anyclaude_lab.settings.rows.row import Setting, Status
+from anyclaude_lab.settings.table import FLAGS, ROWS, TABLE
 from anyclaude_lab.settings.trust import approve
 from tests.settings.test_table import nested
 

@@ -13,7 +13,9 @@ from anyclaude_lab.settings import MODES, load_settings
 from anyclaude_lab.settings.document import markdown
 from anyclaude_lab.settings.kinds import Kind, Refused
 from anyclaude_lab.settings.load import load
-from anyclaude_lab.settings.table import FLAGS, LEGACY_BLOCKS, ROWS, TABLE, Setting, Status
+from anyclaude_lab.settings.rows.general import LEGACY_BLOCKS
+from anyclaude_lab.settings.rows.row import Setting, Status
+from anyclaude_lab.settings.table import FLAGS, ROWS, TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyclaude_lab.backends.cluster.strategies import STRATEGIES, Asked, NodeView, State, choose
-from anyclaude_lab.settings import table
+from anyclaude_lab.settings.rows import cluster
 
 PROMPT = 10_000
 NAMES = sorted(STRATEGIES)
@@ -40,7 +40,7 @@ def first(name: str, nodes: Sequence[NodeView], **asked: float) -> str:
 
 
 def test_the_settings_know_every_strategy_and_no_other() -> None:
-    assert set(table.STRATEGIES) == set(STRATEGIES)
+    assert set(cluster.STRATEGIES) == set(STRATEGIES)
 
 
 @every_strategy

@@ -1,0 +1,1 @@
+"""The rows of the settings table, by what they are about."""
