@@ -36,19 +36,19 @@ async def test_the_anthropic_sdk_gets_text_and_a_call(start: StartProxy, profile
     turns = [reply(Thinking("Let me see."), "I read it.", CALL)]
     async with OpenAIStandIn(turns, profile=profile, piece_bytes=7) as backend:
         proxy = await start(backend.url)
-        client = anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0)
-        asked: dict[str, Any] = {
-            "model": "claude-opus-9",
-            "max_tokens": 2000,
-            "messages": [{"role": "user", "content": "Read it"}],
-            "tools": [READ],
-            "thinking": {"type": "adaptive"},
-        }
-        if stream:
-            async with client.messages.stream(**asked) as events:
-                message = await events.get_final_message()
-        else:
-            message = await client.messages.create(**asked)
+        async with anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0) as client:
+            asked: dict[str, Any] = {
+                "model": "claude-opus-9",
+                "max_tokens": 2000,
+                "messages": [{"role": "user", "content": "Read it"}],
+                "tools": [READ],
+                "thinking": {"type": "adaptive"},
+            }
+            if stream:
+                async with client.messages.stream(**asked) as events:
+                    message = await events.get_final_message()
+            else:
+                message = await client.messages.create(**asked)
         kinds = [block.type for block in message.content]
         assert kinds == ["thinking", "text", "tool_use"]
         assert message.content[2].to_dict()["input"] == {"file_path": "/a b/ü.txt"}

@@ -65,14 +65,14 @@ async def test_both_messages_routes_take_any_query(start: StartProxy) -> None:
 async def test_models_are_listed_in_the_shape_of_the_sdk_and_found_by_the_client(start: StartProxy) -> None:
     async with OpenAIStandIn() as backend:
         proxy = await start(backend.url)
-        client = anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0)
-        listed = [model async for model in client.models.list()]
-        assert listed
-        # Claude Code offers a gateway's models only where the id holds "claude" or "anthropic".
-        assert all("anthropic" in model.id and model.type == "model" and model.created_at for model in listed)
-        assert (await client.models.retrieve(listed[0].id)).id == listed[0].id
-        with pytest.raises(anthropic.NotFoundError):
-            await client.models.retrieve("nothing")
+        async with anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0) as client:
+            listed = [model async for model in client.models.list()]
+            assert listed
+            # Claude Code offers a gateway's models only where the id holds "claude" or "anthropic".
+            assert all("anthropic" in model.id and model.type == "model" and model.created_at for model in listed)
+            assert (await client.models.retrieve(listed[0].id)).id == listed[0].id
+            with pytest.raises(anthropic.NotFoundError):
+                await client.models.retrieve("nothing")
         assert backend.chats == []
 
 

@@ -43,12 +43,12 @@ async def searching(start: StartProxy, backend: OpenAIStandIn, *found: services.
 
 async def ask(proxy: RunningProxy, *, stream: bool = False, **limits: Any) -> Any:
     """The official client's message."""
-    client = anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0)
-    asked = ASKED | {"tools": [SERVER_TOOL | limits]}
-    if not stream:
-        return await client.messages.create(**asked)
-    async with client.messages.stream(**asked) as events:
-        return await events.get_final_message()
+    async with anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0) as client:
+        asked = ASKED | {"tools": [SERVER_TOOL | limits]}
+        if not stream:
+            return await client.messages.create(**asked)
+        async with client.messages.stream(**asked) as events:
+            return await events.get_final_message()
 
 
 def pages(message: Any) -> list[str]:

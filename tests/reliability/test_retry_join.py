@@ -96,9 +96,9 @@ async def test_the_fallback_without_a_stream_joins_and_gets_the_whole_message(st
         await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
         writer.close()
         await wait_until_async(lambda: _readers(proxy) == 0, "it has left")
-        client = anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0)
-        asked: Any = {key: value for key, value in ASK.items() if key != "stream"} | {"max_tokens": 4000}
-        message = await client.messages.create(**asked, extra_headers=ONE)
+        async with anthropic.AsyncAnthropic(base_url=proxy.url, api_key="x", max_retries=0) as client:
+            asked: Any = {key: value for key, value in ASK.items() if key != "stream"} | {"max_tokens": 4000}
+            message = await client.messages.create(**asked, extra_headers=ONE)
         assert [getattr(block, "text", "") for block in message.content] == [WORDS]
         assert len(backend.chats) == 1
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import time
+from collections.abc import AsyncIterator
 
 import anthropic
 import httpx
@@ -46,14 +47,27 @@ TALK = reply("one two three four five six")
 MODEL = "claude-test-1"
 
 
+opened: list[anthropic.AsyncAnthropic | openai.AsyncOpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+async def _clients_are_closed() -> AsyncIterator[None]:
+    yield
+    while opened:
+        await opened.pop().close()
+
+
 def claude(server: StandIn, **options: int) -> anthropic.AsyncAnthropic:
-    return anthropic.AsyncAnthropic(
-        base_url=server.url, api_key="sk-ant-test", max_retries=options.get("max_retries", 0)
-    )
+    retries = options.get("max_retries", 0)
+    client = anthropic.AsyncAnthropic(base_url=server.url, api_key="sk-ant-test", max_retries=retries)
+    opened.append(client)
+    return client
 
 
 def chat(server: StandIn, key: str = "none") -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
+    client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
+    opened.append(client)
+    return client
 
 
 # -- Messages API ----------------------------------------------------------------------------------------------------

@@ -69,7 +69,8 @@ class _Relay:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        with suppress(asyncio.CancelledError):  # the loop ends before the connection does
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
 
 
 class TlsFront(_Relay):
