@@ -12,8 +12,8 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def write(name: str, figures: dict[str, Any]) -> Path:
-    """`results/NAME.json`; printed as well."""
+def write(name: str, figures: dict[str, Any], *, show: bool = True) -> Path:
+    """`results/NAME.json`; with `show` printed as well."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     dirty = bool(subprocess.run(["git", "status", "--porcelain", "anyclaude_lab"], capture_output=True).stdout)
     facts = {
@@ -25,5 +25,6 @@ def write(name: str, figures: dict[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(facts, indent=1))
+    if show:
+        print(json.dumps(facts, indent=1))
     return path

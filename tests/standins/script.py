@@ -59,7 +59,15 @@ class StreamError:
     code: int = 529
 
 
-Fault = Cut | CleanEnd | StreamError
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The server falls silent after a frame of that place, for so long or until the other side leaves; then goes on."""
+
+    at: Place = "text"
+    seconds: float = 24 * 3600
+
+
+Fault = Cut | CleanEnd | StreamError | Stall
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +164,9 @@ async def play(
             await responder.write(frame.data[: len(frame.data) // 2])
             raise Hangup
         await responder.write(frame.data)
-        if index == struck:
+        if index == struck and isinstance(turn.fault, Stall):
+            await responder.pause(turn.fault.seconds)
+        elif index == struck:
             if isinstance(turn.fault, StreamError):
                 await responder.write(error(turn.fault))
             break
