@@ -5,8 +5,8 @@
 ORDER is the JSON of an `Order`.
 
 Ranks on this machine are child processes, those on others run behind ssh; each ends with this process, however that
-ends (see `rank.py`). mlx's ring cannot be rejoined, so losing one rank ends them all. Ring messages are plain TCP
-without a key: for networks of your own only.
+ends (see `rank.py`). mlx's ring cannot be rejoined, so losing one rank ends them all; one that hangs is lost as well.
+Ring messages are plain TCP without a key: for networks of your own only.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Self
 
-from anyclaude_lab.engine.rank import JOINED
+from anyclaude_lab.engine.rank import ALIVE, JOINED, MOVED
 
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 STARTING_PORT = 32323  # mlx.launch's
 LOOK_S = 0.1
+SILENT_S = 10.0  # a machine whose ten signs of life are missing hangs
+STALLED_S = 300.0  # longer than a step of prefill takes, and no longer than the proxy lets an answer pause
+LATE_S = 2.0  # a look that is so late says nothing of ranks: it is this machine that slept
 LAST_WORDS_S = 0.5  # what a rank that ended has still to be heard
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 FAILED_JOINS = 5  # in a row: then it is given up
@@ -90,14 +93,19 @@ class Rank:
     hearing: threading.Thread
     joined: bool = False
     last_line: str = ""
+    heard_at: float = 0.0
+    moved_at: float | None = None  # None: it has not exchanged anything yet; it may be loading its model
 
-    def look(self) -> None:
+    def look(self, now: float) -> None:
         """Note what it said."""
         while not self.heard.empty():
             line = self.heard.get()
+            self.heard_at = now
             if line == JOINED:
                 self.joined = True
-            elif line:
+            elif line == MOVED:
+                self.moved_at = now
+            elif line and line != ALIVE:
                 self.last_line = line
 
     @property
@@ -111,6 +119,7 @@ class Group:
 
     order: Order
     ranks: list[Rank] = field(default_factory=list)
+    _looked_at: float = 0.0
 
     def serve(self) -> None:
         """Run until a rank is lost. Raises `Lost`."""
@@ -125,6 +134,7 @@ class Group:
             say(f"all {len(self.ranks)} ranks have joined")
             while True:
                 self._look(joined=True)
+                self._refuse_hanging()
                 time.sleep(LOOK_S)
         finally:
             self._end()
@@ -151,16 +161,30 @@ class Group:
             self.ranks.append(Rank(number, host, process, heard, hearing))
 
     def _look(self, *, joined: bool) -> None:
+        now = time.monotonic()
         for rank in self.ranks:
             code = rank.process.poll()
             if code is not None:
                 rank.hearing.join(LAST_WORDS_S)
-            rank.look()
+            rank.look(now)
             if code is None:
                 continue
             when = "was lost" if joined else "ended before it joined"
             last = f": {rank.last_line}" if rank.last_line and not joined else ""
             raise Lost(f"{rank.name} {when} (exit code {code}){last}", joined=joined)
+
+    def _refuse_hanging(self) -> None:
+        """Raise `Lost` where a machine is silent, or where all ranks wait for each other."""
+        now = time.monotonic()
+        late, self._looked_at = now - self._looked_at > LATE_S, now
+        moves = [rank.moved_at for rank in self.ranks]
+        for rank in self.ranks:
+            if late:
+                rank.heard_at, rank.moved_at = now, rank.moved_at and now
+            elif now - rank.heard_at > SILENT_S:
+                raise Lost(f"{rank.name} hangs: nothing was heard of it for {SILENT_S:g} s", joined=True)
+        if not late and all(moves) and now - max(filter(None, moves)) > STALLED_S:
+            raise Lost(f"All ranks hang: they have exchanged nothing for {STALLED_S:g} s", joined=True)
 
     def _missing(self) -> str:
         """The sentence about a rank that never joined: the one that is not on this machine, where there is one."""
@@ -225,9 +249,11 @@ def say(sentence: str) -> None:
 def _hear(stream: IO[bytes], number: int, heard: queue.SimpleQueue[str]) -> None:
     for line in stream:
         text = line.decode(errors="replace").rstrip()
-        heard.put(text)
-        if text != JOINED:
-            print(f"rank {number}: {text}", flush=True)
+        sign = next((sign for sign in (JOINED, ALIVE, MOVED) if text.endswith(sign)), "")
+        for part in filter(None, (text.removesuffix(sign), sign)):  # a sign may stand behind half a line of mlx-lm's
+            heard.put(part)
+        if text != sign:
+            print(f"rank {number}: {text.removesuffix(sign)}", flush=True)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -6,35 +6,30 @@ import asyncio
 import json
 import os
 import socket
-import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from anyclaude_lab.engine import group as group_module
 from anyclaude_lab.engine.distributed import distributed_server, host_file
 from anyclaude_lab.engine.group import Group, Host, Lost, Order, keep_serving, meeting
-from anyclaude_lab.engine.lease import LeaseFolder
-from anyclaude_lab.engine.servers import shared_server
+from anyclaude_lab.engine.rank import ALIVE, JOINED, MOVED
+from anyclaude_lab.engine.servers import SharedServer, shared_server
 from anyclaude_lab.engine.spec import ServerSpec
 from anyclaude_lab.errors import BackendUnavailable, SettingsError
 from anyclaude_lab.settings import DistributedSettings, HostSettings
 from tests.processes import gone, until
 from tests.requirements import require_mlx
+from tests.sshd import reachable
 
 HERE = HostSettings("127.0.0.1", ("127.0.0.1",))
 THERE = HostSettings("mac-2", ("127.0.0.1",))
 NOTICED_S = 5.0
-
-# Runs what it is told on this machine, like `ssh host command`; a host named `asleep` never answers.
-SSH = """#!/bin/sh
-for last; do :; done
-case "$*" in *" asleep "*) exec cat;; esac
-exec sh -c "$last"
-"""
 
 
 def two(**fields: object) -> DistributedSettings:
@@ -107,19 +102,17 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(
 
 
 @pytest.fixture
-def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text(SSH)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with reachable(tmp_path / "ssh") as programs:
+        monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+        yield
 
 
 def test_a_rank_that_never_joins_is_named_in_a_sentence(ssh: None, capfd: pytest.CaptureFixture[str]) -> None:
-    asleep = Host("asleep", ("10.0.0.2",))
+    asleep, before = Host("asleep", ("10.0.0.2",)), psutil.Process().children()
     why = keep_serving(order(asleep, Host("asleep", ("10.0.0.3",)), join_s=0.3, starting_port=4000))
     assert why.startswith("Rank 0 (asleep) did not join within 0.3 s: see that 10.0.0.2 can be reached")
-    assert all(gone(child.pid) for child in psutil.Process().children())
+    assert all(gone(child.pid) for child in psutil.Process().children() if child not in before)
 
 
 def test_a_rank_that_ends_before_it_joins_says_its_last_words(ssh: None) -> None:
@@ -128,25 +121,67 @@ def test_a_rank_that_ends_before_it_joins_says_its_last_words(ssh: None) -> None
         Group(order(broken, python="/nowhere/python", join_s=30)).serve()
 
 
+SIGNS = f"for each in $(seq 20); do echo 'half a line {ALIVE}'; sleep 0.05; done"
+
+
+@pytest.mark.parametrize(
+    ("said", "silent_s", "sentence"),
+    [
+        (f"echo {JOINED}", 0.5, r"Rank 0 \(127.0.0.1\) hangs: nothing was heard of it for 0.5 s"),
+        (f"echo {JOINED}; echo {MOVED}; {SIGNS}", 30.0, "All ranks hang: they have exchanged nothing for 0.3 s"),
+    ],
+)
+def test_ranks_that_hang_are_lost(
+    said: str,
+    silent_s: float,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(group_module, "SILENT_S", silent_s)
+    monkeypatch.setattr(group_module, "STALLED_S", 0.3)
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{said}\nexec cat\n")
+    program.chmod(0o755)
+    with pytest.raises(Lost, match=sentence) as lost:
+        Group(order(Host("127.0.0.1", ("127.0.0.1",)), python=str(program))).serve()
+    assert lost.value.joined
+    assert ALIVE not in capfd.readouterr().out
+
+
 # --- two real ranks ---
 
 
-def two_free_ports() -> int:
-    """The first of two, below those that the system gives to connections."""
-    for first in range(20_000 + os.getpid() % 5_000 * 2, 32_000, 2):
-        with socket.socket() as one, socket.socket() as other, suppress(OSError):
-            one.bind(("127.0.0.1", first))
-            other.bind(("127.0.0.1", first + 1))
+def free_ports(count: int) -> int:
+    """The first of so many, below those that the system gives to connections."""
+    for first in range(20_000 + os.getpid() % 4_000 * count, 32_000, count):
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             return first
-    raise AssertionError("no two ports are free")
+    raise AssertionError(f"no {count} ports are free")
 
 
-def ranks(folder: LeaseFolder) -> list[psutil.Process]:
-    """Every process below the keeper's server: the group, and of each rank its watcher and itself."""
-    lease = folder.read()
+def ranks(model: Path) -> list[psutil.Process]:
+    """Every process of the ranks that hold this model, on the far side of ssh too: of each its watcher and itself."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            if "anyclaude_lab.engine.rank" in words and str(model) in words[-1]:
+                found.append(process)
+    return found
+
+
+def end_of(server: SharedServer, left: list[psutil.Process]) -> None:
+    """Kill the keeper outright and wait until nothing is left."""
+    lease = server.folder.read()
     assert lease is not None and lease.server is not None
     group = psutil.Process(lease.server.pid)
-    return [group, *group.children(recursive=True)]
+    left = [*left, group, *group.children(recursive=True)]
+    psutil.Process(lease.keeper.pid).kill()
+    until(lambda: all(gone(process.pid) for process in left), "no rank outlives its keeper, killed outright")
 
 
 def itself(processes: list[psutil.Process], number: int) -> psutil.Process:
@@ -164,6 +199,13 @@ def say(url: str) -> dict[str, object]:
     return {"text": choice["message"].get("content"), "tokens": [t["token"] for t in choice["logprobs"]["content"]]}
 
 
+def says_again(url: str, told: object) -> bool:
+    try:
+        return say(url) == told
+    except OSError:
+        return False
+
+
 async def answered(spec: ServerSpec, home: Path) -> dict[str, object]:
     async with shared_server(spec, run_dir=home / "run", log_dir=home / "logs", grace_s=0.1) as server:
         return await asyncio.to_thread(say, (await server.running()).url)
@@ -172,42 +214,35 @@ async def answered(spec: ServerSpec, home: Path) -> dict[str, object]:
 @pytest.mark.engine
 @pytest.mark.timeout(240)
 async def test_two_ranks_say_what_one_says_and_a_lost_one_is_replaced(tmp_path: Path, ssh: None) -> None:
+    """In both ways of sharing a model: the process of a rank is killed in one, and stopped in the other."""
     require_mlx()
     from anyclaude_lab.engine.mlx_server import mlx_lm_server
     from benchmarks.engine.random_model import write
 
     folder = write(tmp_path / "model", "pipeline")
     alone = await answered(mlx_lm_server(folder), tmp_path / "alone")
-    pipeline = two(hosts=(HERE, THERE), sharding="pipeline", starting_port=two_free_ports())
-    assert await answered(distributed_server(folder, pipeline), tmp_path / "pipeline") == alone
-    home = tmp_path / "tensor"
-    async with shared_server(
-        distributed_server(folder, two()), run_dir=home / "run", log_dir=home / "logs", grace_s=0.1
-    ) as server:
-        url = (await server.running()).url
+    pipeline = two(hosts=(HERE, THERE), sharding="pipeline", starting_port=free_ports(2))
+    over_ssh = distributed_server(folder, pipeline)
+    await lose_one(over_ssh, folder, tmp_path / "pipeline", alone, psutil.Process.suspend)
+    await lose_one(distributed_server(folder, two()), folder, tmp_path / "tensor", alone, psutil.Process.kill)
+
+
+async def lose_one(
+    spec: ServerSpec, model: Path, home: Path, alone: dict[str, object], lose: Callable[[psutil.Process], None]
+) -> None:
+    """Two ranks answer as `alone`, also after one of them was lost, and are gone with their keeper."""
+    async with shared_server(spec, run_dir=home / "run", log_dir=home / "logs", grace_s=0.1) as server:
+        url, log = (await server.running()).url, server.log_path
         assert await asyncio.to_thread(say, url) == alone
-        before = ranks(server.folder)
-        killed = itself(before, 1)
-        killed.kill()
-        began = time.monotonic()
-        log = server.log_path
-        until(lambda: "Rank 1 (127.0.0.1) was lost" in log.read_text(), "the lost rank is noticed", NOTICED_S)
-        assert time.monotonic() - began < NOTICED_S
+        before = ranks(model)
+        assert len(before) == 4
+        lose(itself(before, 1))
+        until(lambda: ") was lost" in log.read_text(), "the lost rank is noticed", NOTICED_S)
+        assert "Rank 1 (" in log.read_text()
         until(lambda: log.read_text().count("all 2 ranks have joined") == 2, "the group is there again")
-        until(lambda: all(gone(process.pid) for process in before[1:]), "nothing is left of the former ranks")
-
-        def answers_again() -> bool:
-            try:
-                return say(url) == alone
-            except OSError:
-                return False
-
-        until(answers_again, "it answers as before")
-        left = ranks(server.folder)
-        lease = server.folder.read()
-        assert lease is not None
-        psutil.Process(lease.keeper.pid).kill()
-        until(lambda: all(gone(process.pid) for process in left), "no rank outlives its keeper, killed outright")
+        until(lambda: all(gone(process.pid) for process in before), "nothing is left of the former ranks")
+        until(lambda: says_again(url, alone), "it answers as before")
+        end_of(server, ranks(model))
 
 
 @pytest.mark.engine
@@ -217,19 +252,10 @@ async def test_nothing_is_left_of_ranks_that_were_still_waiting_for_each_other(t
     from benchmarks.engine.random_model import write
 
     asleep = HostSettings("asleep", ("127.0.0.1",))
-    spec = distributed_server(write(tmp_path / "model"), two(hosts=(HERE, asleep), starting_port=two_free_ports()))
+    model = write(tmp_path / "model", "pipeline")
+    spec = distributed_server(model, two(hosts=(HERE, THERE, asleep), starting_port=free_ports(3), sharding="pipeline"))
     async with shared_server(spec, run_dir=tmp_path / "run", log_dir=tmp_path / "logs", grace_s=0.1) as server:
         with pytest.raises(BackendUnavailable, match="still loading"):
             await server.running(timeout_s=0)
-        until(lambda: any("--run" in process.cmdline() for process in _alive(server.folder)), "a rank waits")
-        left, lease = _alive(server.folder), server.folder.read()
-        assert lease is not None
-        psutil.Process(lease.keeper.pid).kill()
-        until(lambda: all(gone(process.pid) for process in left), "no rank outlives its keeper, killed outright")
-
-
-def _alive(folder: LeaseFolder) -> list[psutil.Process]:
-    try:
-        return ranks(folder)
-    except (AssertionError, psutil.Error):
-        return []
+        until(lambda: len(ranks(model)) == 4, "one waits here, and one behind ssh")
+        end_of(server, ranks(model))
