@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from anyclaude_lab.backends.base import Backend
 from anyclaude_lab.backends.breaker import Breaker, GatedBackend
-from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile
+from anyclaude_lab.backends.capabilities import CapabilityFile
 from anyclaude_lab.backends.claude import ClaudeBackend
 from anyclaude_lab.backends.cluster import ClusterBackend
 from anyclaude_lab.backends.http import Budgets, credentials_of
@@ -40,7 +40,7 @@ class Composition:
 
     variant: Variant
     breaker: Breaker | None
-    learn: Callable[[], Awaitable[Capabilities | None]] | None = None  # what the backend can do; None: cannot be asked
+    askable: Sequence[OpenAIBackend] = ()  # what answers, where it can be asked what it can do
 
 
 @asynccontextmanager
@@ -59,12 +59,11 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
         def gated(answering: Backend) -> Backend:
             return GatedBackend(answering, gate, time.monotonic) if gate is not None else answering
 
-        learn = None
+        askable: Sequence[OpenAIBackend] = ()
         if settings.mode == "local" and settings.local.source != "url":
             backend = await _started(settings, state_folder, stack, gated)
         else:
-            answering = _backend(settings, CapabilityFile(state_folder / "capabilities.json"))
-            learn = answering.learn if isinstance(answering, OpenAIBackend) else None
+            answering, askable = _backend(settings, CapabilityFile(state_folder / "capabilities.json"))
             if isinstance(answering, ClusterBackend):
                 answering.start()
             backend = gated(answering)
@@ -78,7 +77,7 @@ async def composed(settings: Settings, *, state_folder: Path) -> AsyncIterator[C
             window_tokens=_known_window(settings) or settings.context_tokens,
             output_cap_tokens=EMBEDDED_OUTPUT_TOKENS if folder == embedded.folder() else None,
         )
-        yield Composition(variant, gate, learn)
+        yield Composition(variant, gate, askable)
 
 
 def plan(settings: Settings) -> Plan:
@@ -152,14 +151,14 @@ def budgets(settings: Settings) -> Budgets:
     return Budgets(settings.connect_timeout_s, settings.request_timeout_s, gap_s=settings.gap_timeout_s)
 
 
-def _backend(settings: Settings, remembered: CapabilityFile) -> Backend:
-    """What answers where it runs already."""
+def _backend(settings: Settings, remembered: CapabilityFile) -> tuple[Backend, Sequence[OpenAIBackend]]:
+    """What answers where it runs already, and what of it can be asked what it can do."""
     waits = budgets(settings)
     if settings.mode == "claude":
-        return ClaudeBackend(settings.claude.base_url, api_key=_reveal(settings.claude.api_key), budgets=waits)
+        return ClaudeBackend(settings.claude.base_url, api_key=_reveal(settings.claude.api_key), budgets=waits), ()
     if settings.mode == "openrouter":
         router = settings.openrouter
-        return OpenRouterBackend(
+        openrouter = OpenRouterBackend(
             base_url=router.base_url,
             api_key=_reveal(router.api_key) or "",
             model=settings.model or router.model,
@@ -170,7 +169,9 @@ def _backend(settings: Settings, remembered: CapabilityFile) -> Backend:
             app_title=router.app_title,
             adapter=settings.adapter,
             budgets=waits,
+            remembered=remembered,
         )
+        return openrouter, (openrouter,)
     if settings.mode == "mlx-cluster":
         nodes = [
             OpenAIBackend(
@@ -180,12 +181,13 @@ def _backend(settings: Settings, remembered: CapabilityFile) -> Backend:
                 small_model=settings.small_model,
                 api_key=_reveal(settings.cluster.api_key),
                 adapter=settings.adapter,
+                remembered=remembered,
                 budgets=waits,
             )
             for node in settings.cluster.nodes
         ]
-        return ClusterBackend(nodes, settings.cluster)
-    return OpenAIBackend(
+        return ClusterBackend(nodes, settings.cluster), nodes
+    local = OpenAIBackend(
         "local",
         settings.local.base_url or "",
         server=settings.local.server,
@@ -196,6 +198,7 @@ def _backend(settings: Settings, remembered: CapabilityFile) -> Backend:
         remembered=remembered,
         budgets=waits,
     )
+    return local, (local,)
 
 
 async def _started(

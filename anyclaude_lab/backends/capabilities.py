@@ -1,6 +1,7 @@
 """What a server can do with the model it has, found out by three questions of a few tokens, and remembered for a week.
 
-Asked is what templates and servers differ in; a refusal is an answer too. Nothing is generated beyond a few tokens.
+Asked is what templates and servers differ in; a refusal is an answer too. Nothing is generated beyond a few tokens. Of
+what costs money only the list of models is read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -106,6 +107,17 @@ async def probe(leg: HttpLeg, path: str, headers: RawHeaders, model: str) -> Cap
     return replace(_seen(plain), tools=tools, parallel_calls=several if tools else None, mid_system=middle)
 
 
+def told_by(entry: Mapping[str, Any]) -> Capabilities | None:
+    """What an entry of OpenRouter's list of models says. Source: openrouter.ai/docs, "Models"."""
+    parameters = entry.get("supported_parameters")
+    if not isinstance(parameters, list):
+        return None
+    reasons = "reasoning" in parameters or "include_reasoning" in parameters
+    return Capabilities(
+        streaming=True, usage=True, reasoning_field="reasoning" if reasons else None, tools="tools" in parameters
+    )
+
+
 def _called(count: int) -> list[JsonObject]:
     """A conversation in which one turn made so many calls."""
     ids = [f"call{number:05}" for number in range(count)]  # nine letters and digits: some templates take no others
@@ -150,21 +162,21 @@ def _chunks(body: bytes) -> Iterator[JsonObject]:
 
 @dataclass(frozen=True, slots=True)
 class CapabilityFile:
-    """What is remembered, by address and model. Whatever is wrong with the file, it is as if nothing was known."""
+    """What is remembered, by address, model and the server's version. A file that is spoilt is as good as none."""
 
     path: Path
 
-    def get(self, url: str, model: str) -> Capabilities | None:
+    def get(self, *about: str) -> Capabilities | None:
         """None where it is unknown, or older than a week."""
-        entry = self._fresh().get(_key(url, model))
+        entry = self._fresh().get(_key(about))
         try:
             return Capabilities.from_json(entry["found"]) if entry else None
         except (KeyError, TypeError, AttributeError):
             return None
 
-    def put(self, url: str, model: str, found: Capabilities) -> None:
+    def put(self, *about: str, found: Capabilities) -> None:
         """Remember it; what is too old goes. Nothing happens where the file cannot be written."""
-        kept = self._fresh() | {_key(url, model): {"at": time.time(), "found": asdict(found)}}
+        kept = self._fresh() | {_key(about): {"at": time.time(), "found": asdict(found)}}
         scratch = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex[:8]}")
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -191,6 +203,6 @@ def _seconds(value: object) -> float:
     return 0.0
 
 
-def _key(url: str, model: str) -> str:
+def _key(about: Iterable[str]) -> str:
     """Addresses may hold passwords."""
-    return hashlib.sha256(f"{url} {model}".encode()).hexdigest()[:32]
+    return hashlib.sha256(" ".join(about).encode()).hexdigest()[:32]

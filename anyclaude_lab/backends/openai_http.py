@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from anyclaude_lab.backends.base import Call, RawHeaders, Reply
-from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile, probe
+from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile, probe, told_by
 from anyclaude_lab.backends.http import Answer, Budgets, HttpLeg, Incoming
 from anyclaude_lab.backends.probe import identify, patience_s, split_base
 from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, MODELS, PROFILES, Ask, Model, ServerProfile
@@ -51,6 +53,7 @@ class Server:
     profile: ServerProfile
     main: Model
     small: Model
+    version: str = ""  # where it was asked for
 
     def model_for(self, call: Call) -> Model:
         return self.small if call.background else self.main
@@ -100,6 +103,7 @@ class OpenAIBackend:
         self._extra_body = dict(extra_body or {})
         self._remembered = remembered
         self._capabilities: Capabilities | None = None
+        self._learning: asyncio.Task[None] | None = None
         self._clock = clock
         self._server: Server | None = None
         self._state = "unknown"
@@ -115,6 +119,7 @@ class OpenAIBackend:
 
     async def send(self, request: Request, call: Call) -> Reply:
         """Ask in the server's dialect. Its refusals are raised as errors of our tree."""
+        self._stop_learning()
         server = await self._known()
         model = server.model_for(call)
         body, notes = self._body(server, model, request, call.original)
@@ -207,12 +212,36 @@ class OpenAIBackend:
         """
         server = await self._known()
         if self._capabilities is None:
-            found = await probe(self._leg, self._api + "/chat/completions", self._headers, server.main.id)
+            found = await self._asked(server)
             if found is not None:
                 self._capabilities = replace(found, window_tokens=await self.window_tokens())
                 if self._remembered is not None:
-                    self._remembered.put(self._address, server.main.id, self._capabilities)
+                    self._remembered.put(*self._about(server), found=self._capabilities)
         return self._capabilities
+
+    def learn_soon(self, tell: Callable[[str], None]) -> None:
+        """Begin to `learn` in the background. The first request ends it: nothing waits, nothing changes on its way."""
+        self._learning = asyncio.create_task(self._learn_quietly(tell))
+
+    async def _learn_quietly(self, tell: Callable[[str], None]) -> None:
+        with suppress(AnyclaudeError):  # whoever sends a request will be told
+            server = await self._known()
+            if await server.profile.loaded(self._ask, server.main) and (found := await self.learn()):
+                tell(f"{self.name} can: {found.told()}")
+
+    def _stop_learning(self) -> None:
+        if self._learning is not None:
+            self._learning.cancel()
+            self._learning = None
+
+    async def _asked(self, server: Server) -> Capabilities | None:
+        if server.profile.costs:
+            return told_by(next((each for each in await self._ask.models() if each.get("id") == server.main.id), {}))
+        beside = [("X-Anyclaude-Side", "1")] if server.profile.hears_lanes else []
+        return await probe(self._leg, self._api + "/chat/completions", [*self._headers, *beside], server.main.id)
+
+    def _about(self, server: Server) -> tuple[str, ...]:
+        return self._address, server.main.id, server.version
 
     @property
     def _address(self) -> str:
@@ -226,6 +255,7 @@ class OpenAIBackend:
         return {"name": self.name, "url": self._address, "state": self._state, **known, **able}
 
     async def close(self) -> None:
+        self._stop_learning()
         await self._leg.close()
 
     # -- who is there --------------------------------------------------------------------------------------------
@@ -234,7 +264,7 @@ class OpenAIBackend:
         if self._server is None:
             self._server = await self._found()
             if self._remembered is not None:
-                self._capabilities = self._remembered.get(self._address, self._server.main.id)
+                self._capabilities = self._remembered.get(*self._about(self._server))
         return self._server
 
     async def _found(self) -> Server:
@@ -253,7 +283,7 @@ class OpenAIBackend:
         small = main
         if self._wanted_small and not profile.one_model:
             small = await profile.pick_model(self._ask, self._wanted_small) or main
-        return Server(profile, main, small)
+        return Server(profile, main, small, await self._ask.version(profile) if self._remembered else "")
 
     async def _identified(self) -> ServerProfile:
         await self._reach()

@@ -5,6 +5,7 @@ Source: openrouter.ai/docs, "Provider Selection", "App Attribution", "API Keys".
 
 from __future__ import annotations
 
+from anyclaude_lab.backends.capabilities import CapabilityFile
 from anyclaude_lab.backends.http import Budgets
 from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.errors import SettingsError
@@ -29,6 +30,7 @@ class OpenRouterBackend(OpenAIBackend):
         app_title: str | None = None,
         adapter: str = "none",
         budgets: Budgets | None = None,
+        remembered: CapabilityFile | None = None,
     ) -> None:
         if not api_key:
             raise SettingsError("OpenRouter needs a key; set OPENROUTER_API_KEY, or openrouter.apiKey in the settings.")
@@ -48,6 +50,7 @@ class OpenRouterBackend(OpenAIBackend):
             api_key=api_key,
             adapter=adapter,
             budgets=budgets,
+            remembered=remembered,
             extra_headers=[(name, value) for name, value in named if value],
             extra_body={"provider": routing} if routing else None,
         )

@@ -64,6 +64,11 @@ class Ask:
         )
         return answer.json() if answer and answer.ok else {}
 
+    async def version(self, profile: ServerProfile) -> str:
+        """As the server tells it; "" where it does not."""
+        path, name = profile.version or ("", "")
+        return str((await self.get(path)).get(name) or "") if path else ""
+
     async def models(self) -> list[JsonObject]:
         """The entries of the model list."""
         return entries(await self.get(MODELS), "data")
@@ -103,6 +108,10 @@ async def _listed_window(ask: Ask, model: Model) -> int | None:
     return tokens_of(entry, "max_model_len", "context_length", "context_window", "max_context_length")
 
 
+async def _is_loaded(ask: Ask, model: Model) -> bool:
+    return True
+
+
 def _unrecognised(facts: Facts) -> bool:
     return False
 
@@ -121,6 +130,9 @@ class ServerProfile:
     pick_model: Callable[[Ask, str | None], Awaitable[Model | None]] = _first_model
     window: Callable[[Ask, Model], Awaitable[int | None]] = _listed_window
     count: Callable[[Ask, JsonObject], Awaitable[int | None]] | None = None
+    loaded: Callable[[Ask, Model], Awaitable[bool]] = _is_loaded  # whether a question would load nothing
+    version: tuple[str, str] | None = None  # where it tells its version: a path, and a field of the answer
+    costs: bool = False  # each question
     window_is_fixed: bool = False  # not asked again while the server answers
     one_model: bool = False  # asking for another model drops the loaded one and its cache
     loses_prefill_on_abort: bool = False
@@ -229,6 +241,7 @@ async def _llama_cpp_count(ask: Ask, body: JsonObject) -> int | None:
 LLAMA_CPP = ServerProfile(
     "llama.cpp",
     openai_dialect.LLAMA_CPP,
+    version=("/props", "build_info"),
     port=8080,
     start_hint="start it with: llama-server -m MODEL.gguf --jinja",
     tells=("/props", MODELS),
@@ -255,6 +268,11 @@ async def _ollama_model(ask: Ask, wanted: str | None) -> Model | None:
 
 def _embeds(model: JsonObject) -> bool:
     return "bert" in str(_part(model, "details").get("family"))
+
+
+async def _ollama_loaded(ask: Ask, model: Model) -> bool:
+    names = [entry.get("name") for entry in entries(await ask.get("/api/ps"), "models")]
+    return model.id in names or f"{model.id}:latest" in names
 
 
 async def _ollama_window(ask: Ask, model: Model) -> int | None:
@@ -284,6 +302,8 @@ OLLAMA = ServerProfile(
     recognises=_is_ollama,
     health="/api/version",
     pick_model=_ollama_model,
+    loaded=_ollama_loaded,
+    version=("/api/version", "version"),
     window=_ollama_window,
 )
 
@@ -307,6 +327,10 @@ async def _lm_studio_model(ask: Ask, wanted: str | None) -> Model | None:
     return _model(answering[0]["id"]) if answering else None
 
 
+async def _lm_studio_loaded(ask: Ask, model: Model) -> bool:
+    return _named(entries(await ask.get(LM_STUDIO_MODELS), "data"), model.id).get("state") == "loaded"
+
+
 async def _lm_studio_window(ask: Ask, model: Model) -> int | None:
     entry = _named(entries(await ask.get(LM_STUDIO_MODELS), "data"), model.id)
     return tokens_of(entry, "loaded_context_length", "max_context_length")
@@ -321,6 +345,7 @@ LM_STUDIO = ServerProfile(
     tells=(LM_STUDIO_MODELS,),
     recognises=_is_lm_studio,
     pick_model=_lm_studio_model,
+    loaded=_lm_studio_loaded,
     window=_lm_studio_window,
 )
 
@@ -341,6 +366,7 @@ async def _vllm_count(ask: Ask, body: JsonObject) -> int | None:
 VLLM = ServerProfile(
     "vllm",
     openai_dialect.VLLM,
+    version=("/version", "version"),
     port=8000,
     start_hint="start it with: vllm serve MODEL --enable-auto-tool-choice --tool-call-parser PARSER",
     tells=(MODELS,),
@@ -356,6 +382,7 @@ OPENROUTER = ServerProfile(
     openai_dialect.OPENROUTER,
     start_hint="check the network, and the proxy variables of the shell",
     health="{api}/key",
+    costs=True,
     window_is_fixed=True,  # the list that tells it is long
 )
 

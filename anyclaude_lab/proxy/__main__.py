@@ -124,7 +124,7 @@ async def serve(
 
         claude = find_claude(environ)  # before anything is started for nothing
     console = settings.proxy_only and sys.stderr.isatty()
-    async with running(settings, state_folder=state_folder, console=console) as proxy:
+    async with running(settings, state_folder=state_folder, console=console, probe=settings.probe) as proxy:
         spare_the_collector()
         variant, port = proxy.serving.variant, proxy.server.port
         if proxy.token is not None:

@@ -43,10 +43,13 @@ class RunningProxy:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, state_folder: Path, console: bool = False) -> AsyncIterator[RunningProxy]:
+async def running(
+    settings: Settings, *, state_folder: Path, console: bool = False, probe: bool = False
+) -> AsyncIterator[RunningProxy]:
     """The proxy of these settings, until the block is left, however it is left.
 
-    `console`: a line for each request on stderr. Raises `SettingsError` where the settings lack something, or where
+    `console`: a line for each request on stderr; `probe`: what answers is asked what it can do, in the background and
+    only until the first request. Raises `SettingsError` where the settings lack something, or where
     port, folder or address cannot be used.
     """
     token = _access_token(settings)
@@ -73,6 +76,8 @@ async def running(settings: Settings, *, state_folder: Path, console: bool = Fal
         stack.push_async_callback(server.stop)
         url = await server.start(settings.host, settings.port)
         log.note(f"anyclaude {__version__} {settings.mode} listening on {url}")
+        for backend in parts.askable if probe else ():
+            backend.learn_soon(log.note)
         yield RunningProxy(serving, server, model_id, token)
 
 

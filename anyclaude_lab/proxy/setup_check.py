@@ -20,6 +20,8 @@ from anyclaude_lab.settings import PREFERRED_PORT, Settings
 from anyclaude_lab.settings.kinds import without_credentials
 
 if TYPE_CHECKING:
+    from anyclaude_lab.backends.capabilities import Capabilities
+    from anyclaude_lab.backends.openai_http import OpenAIBackend
     from anyclaude_lab.compose import Composition
 
 READY, NOT_READY = 0, 4
@@ -115,21 +117,29 @@ async def check_backend(settings: Settings, *, home: Path) -> list[Finding]:
 
 
 async def _learnt(parts: Composition) -> list[Finding]:
-    """What the server can do: remembered, or asked now in a few tokens."""
-    if parts.learn is None:
-        return []
+    """What each server can do: remembered, or asked now in a few tokens."""
+    found = await asyncio.gather(*map(_learn, parts.askable))
+    return [
+        _abilities(f"{backend.name}: " if len(found) > 1 else "", able)
+        for backend, able in zip(parts.askable, found, strict=True)
+    ]
+
+
+async def _learn(backend: OpenAIBackend) -> Capabilities | None:
     try:
         async with asyncio.timeout(LEARN_S):
-            found = await parts.learn()
+            return await backend.learn()
     except (AnyclaudeError, TimeoutError):
-        found = None
+        return None
+
+
+def _abilities(whose: str, found: Capabilities | None) -> Finding:
     if found is None:
-        return [Finding(Level.NOTE, "abilities", "the server did not answer a question of a few tokens in time")]
+        return Finding(Level.NOTE, "abilities", f"{whose}the server did not say in time what it can do")
     if found.tools is False:
-        return [
-            Finding(Level.WARNING, "abilities", f"this model takes no tools, which Claude Code needs: {found.told()}")
-        ]
-    return [Finding(Level.FINE, "abilities", found.told())]
+        sentence = f"{whose}this model takes no tools, which Claude Code needs: {found.told()}"
+        return Finding(Level.WARNING, "abilities", sentence)
+    return Finding(Level.FINE, "abilities", f"{whose}{found.told()}")
 
 
 def check_window(window_tokens: int | None, mode: str) -> Finding:

@@ -36,6 +36,7 @@ def build(resolved: Resolved, *, home: Path) -> Settings:
         access_token=resolved("accessToken"),
         ca_bundle=_file(resolved.of("caBundle"), home),
         proxy_only=resolved("proxyOnly"),
+        probe=resolved("probe"),
         debug=resolved("debug.level"),
         log_format=resolved("logFormat"),
         request_timeout_s=resolved("requestTimeout"),

@@ -145,6 +145,7 @@ class Settings:
     access_token: Secret | None = None  # None: made at the start, where other machines are let in
     ca_bundle: Path | None = None
     proxy_only: bool = False
+    probe: bool = True
     debug: int = 0
     log_format: Literal["text", "json"] = "text"
     request_timeout_s: float = 600.0

@@ -34,6 +34,7 @@ def state(mode: str, name: str, ready: bool | None, breaker: JsonObject | None) 
 def backend(status: JsonObject, breaker: JsonObject | None, problem: str | None) -> Html:
     """The backend by its `status()`, its breaker by its snapshot, its nodes."""
     told = {"Address": status.get("url"), "Server": status.get("server"), "Model": status.get("model")}
+    told["Takes"] = _taken(status.get("capabilities") or {})
     nodes = [_node(node) for node in status.get("nodes") or ()]
     return joined(
         tag("p", problem, class_="problem") if problem else None,
@@ -91,6 +92,13 @@ def _copied(name: str, text: str, label: str) -> Html:
         tag("button", "Copy", type="button", data_copy=name, aria_label=label),
         class_="copied",
     )
+
+
+def _taken(found: JsonObject) -> str:
+    """What the server was asked, and whether it took it."""
+    words = {"tools": "tools", "parallel_calls": "several calls in a turn", "mid_system": "system messages anywhere"}
+    said = {name: found.get(name) for name in words}
+    return ", ".join(f"{'' if said[name] else 'no '}{words[name]}" for name in words if said[name] is not None)
 
 
 def _breaker(snapshot: JsonObject | None) -> Html:

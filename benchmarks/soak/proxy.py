@@ -42,7 +42,7 @@ def proxy(env: Mapping[str, str], *args: str) -> Iterator[Running]:
     with tempfile.TemporaryDirectory() as home:
         Path(home, ".anyclauderc.json").write_text(NO_BREAKER)
         line = [sys.executable, "-m", "anyclaude_lab.proxy", "--proxy-only", "--port", "0", *args]
-        given = {"HOME": home, "PYTHONPATH": str(ROOT), **env}
+        given = {"HOME": home, "PYTHONPATH": str(ROOT), "ANYCLAUDE_PROBE": "no", **env}
         with subprocess.Popen(line, cwd=home, env=given, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             url = re.findall(rb"listening on (http://\S+)", process.stdout.readline())[0].decode()

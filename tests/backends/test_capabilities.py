@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,8 @@ from anyclaude_lab.backends.openai_http import OpenAIBackend
 from tests.backends.calls import BASH, make_call, make_request, read_events
 from tests.standins.http import Exchange, JsonObject
 from tests.standins.openai_api import OpenAIStandIn
-from tests.standins.profiles import PROFILES, Profile
-from tests.standins.script import Refusal, Text, Thinking, reply
+from tests.standins.profiles import PROFILES, OpenRouter, Profile
+from tests.standins.script import Refusal, Reply, Text, Thinking, reply
 
 CHAT = "/v1/chat/completions"
 
@@ -77,6 +79,69 @@ async def test_what_is_refused_is_known_and_not_sent_again(tmp_path: Path) -> No
         await backend.close()
 
 
+# --- in the background ---
+
+
+async def learnt_soon(standin: OpenAIStandIn, file: Path, **options: Any) -> list[str]:
+    """What a new backend tells of the server before any request."""
+    told: list[str] = []
+    backend = OpenAIBackend("local", f"{standin.url}/v1", remembered=CapabilityFile(file), **options)
+    backend.learn_soon(told.append)
+    assert backend._learning is not None
+    await backend._learning
+    await backend.close()
+    return told
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES.keys() - {"openrouter"}))
+async def test_a_server_is_asked_once_for_all_starts(profile: str, tmp_path: Path) -> None:
+    async with OpenAIStandIn([reply(Text("OK"))] * 3, profile=profile) as server:
+        for _ in range(2):
+            (told,) = await learnt_soon(server, tmp_path / "c.json")
+            assert told.startswith("local can: streaming yes, usage yes") and "tools yes" in told
+        assert len(server.chats) == 3
+
+
+async def test_another_version_of_a_server_is_asked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with OpenAIStandIn([reply(Text("OK"))] * 6, profile="llama.cpp") as server:
+        await learnt_soon(server, tmp_path / "c.json")
+        monkeypatch.setattr("tests.standins.profiles.LlamaCpp.build", "b7001")
+        await learnt_soon(server, tmp_path / "c.json")
+        assert len(server.chats) == 6
+
+
+async def test_no_model_is_loaded_for_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.standins.profiles.LmStudio.loaded", False)
+    for profile, wanted in (("lmstudio", None), ("ollama", "another:7b")):
+        async with OpenAIStandIn(profile=profile) as server:
+            assert await learnt_soon(server, tmp_path / "c.json", model=wanted) == []
+            assert server.chats == []
+
+
+async def test_what_costs_money_is_not_asked(tmp_path: Path) -> None:
+    async with OpenAIStandIn(profile="openrouter") as server:
+        options = {"server": "openrouter", "api_key": OpenRouter.key, "model": OpenRouter.default_model}
+        (told,) = await learnt_soon(server, tmp_path / "c.json", **options)
+        assert "tools yes" in told and "reasoning field: reasoning" in told
+        assert server.chats == []
+
+
+async def test_the_first_request_ends_the_questions(tmp_path: Path) -> None:
+    def answer(body: JsonObject) -> Reply:
+        return reply("fine") if body.get("tools") else reply("never", silence_s=600)
+
+    async with OpenAIStandIn(answer, profile="mlx-lm") as server:
+        backend = OpenAIBackend("local", f"{server.url}/v1", remembered=CapabilityFile(tmp_path / "c.json"))
+        backend.learn_soon(lambda told: None)
+        while not server.chats:
+            await asyncio.sleep(0)
+        request = make_request()
+        await read_events(await backend.send(request, make_call(request)))
+        assert len(server.chats) == 2 and "capabilities" not in backend.status()
+        await backend.close()
+    assert not (tmp_path / "c.json").exists()
+
+
 async def test_a_server_that_fails_is_not_remembered(tmp_path: Path) -> None:
     async with OpenAIStandIn([Refusal(500, "out of memory")]) as server:
         assert await learn(server, tmp_path / "c.json") is None
@@ -96,7 +161,7 @@ async def test_an_answer_that_is_no_answer_says_nothing(told: JsonObject) -> Non
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[CapabilityFile]:
     file = CapabilityFile(tmp_path / "state" / "c.json")
-    file.put("http://a:secret@b/v1", "m", Capabilities(tools=True, window_tokens=8192))
+    file.put("http://a:secret@b/v1", "m", found=Capabilities(tools=True, window_tokens=8192))
     yield file
 
 
@@ -123,5 +188,5 @@ def test_a_spoilt_file_is_as_good_as_none(file: CapabilityFile, content: str) ->
     (key,) = json.loads(file.path.read_text())
     file.path.write_text(content.replace("KEY", key).replace("NOW", str(time.time())))
     assert file.get("http://a:secret@b/v1", "m") is None
-    file.put("http://a:secret@b/v1", "m", Capabilities(tools=False))
+    file.put("http://a:secret@b/v1", "m", found=Capabilities(tools=False))
     assert file.get("http://a:secret@b/v1", "m") == Capabilities(tools=False)

@@ -77,4 +77,4 @@ def settings_for(mode: str, *standins: OpenAIStandIn | AnthropicStandIn) -> dict
     if mode == "mlx-cluster":
         nodes = [{"id": f"node-{i}", "url": f"{standin.url}/v1"} for i, standin in enumerate(standins)]
         return {"MLX_CLUSTER_NODES": json.dumps(nodes), "MLX_CLUSTER_STRATEGY": "round-robin"}
-    return {"LOCAL_URL": f"{url}/v1"}
+    return {"LOCAL_URL": f"{url}/v1", "ANYCLAUDE_PROBE": "no"}  # the stand-in's script is for the client alone

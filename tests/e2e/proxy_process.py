@@ -61,7 +61,14 @@ class Proxy:
 
 
 def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    return {**scrubbed(), "HOME": str(home), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **extra}
+    return {
+        **scrubbed(),
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "ANYCLAUDE_PROBE": "no",
+        **extra,
+    }
 
 
 @contextmanager

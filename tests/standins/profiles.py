@@ -304,6 +304,8 @@ class LlamaCpp(Profile):
             return Refusal(400, body=json.dumps({"error": error}).encode())
         return None
 
+    build = "b7000"
+
     async def other(self, exchange: Exchange, responder: Responder, count: int) -> bool:
         route = (exchange.method, exchange.path)
         if self.loading:
@@ -312,9 +314,8 @@ class LlamaCpp(Profile):
             await responder.full(200, {"status": "ok"})
         elif route == ("GET", "/props"):  # README, GET /props
             settings = {"n_ctx": self.window_tokens}
-            await responder.full(
-                200, {"default_generation_settings": settings, "total_slots": 1, "model_path": self.model}
-            )
+            props = {"total_slots": 1, "model_path": self.model, "build_info": self.build}
+            await responder.full(200, {"default_generation_settings": settings, **props})
         elif route == ("POST", "/v1/chat/completions/input_tokens"):  # README, token counting on chat bodies
             await responder.full(200, {"object": "response.input_tokens", "input_tokens": count})
         elif route == ("POST", "/v1/messages/count_tokens"):
@@ -512,6 +513,11 @@ class OpenRouter(Profile):
         if exchange.header("authorization") != f"Bearer {self.key}":  # Errors: 401 invalid credentials
             return Refusal(401, "No auth credentials found")
         return None
+
+    def model_entry(self) -> JsonObject:
+        # docs "Models": what of the request's parameters the model takes
+        parameters = ["include_reasoning", "max_tokens", "reasoning", "temperature", "tool_choice", "tools"]
+        return {**super().model_entry(), "supported_parameters": parameters}
 
     def error(self, status: int, message: str, kind: str | None) -> JsonObject:
         return {"error": {"code": status, "message": message, "metadata": {"provider_name": self.provider}}}

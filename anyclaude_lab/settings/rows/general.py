@@ -62,6 +62,14 @@ GENERAL = (
         flag_alone=True,
     ),
     Setting(
+        "probe",
+        Switch(),
+        "Ask a server that has its model loaded what it can do: three questions of a few tokens, after the start and "
+        "before the first request; remembered for a week. Nothing is asked that costs money.",
+        default=True,
+        env=("ANYCLAUDE_PROBE",),
+    ),
+    Setting(
         "debug.level",
         Integer(0, 3),
         "What ~/.anyclaude/logs holds: 0 errors, 1 a line per request, 2 bodies cut short, 3 everything.",

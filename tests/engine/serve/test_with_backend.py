@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from anyclaude_lab.backends.capabilities import CapabilityFile
 from anyclaude_lab.backends.openai_http import OpenAIBackend
 from anyclaude_lab.errors import PromptTooLong
 from anyclaude_lab.prompt.deferred import place_deferred
@@ -48,6 +49,20 @@ async def test_a_conversation_is_counted_answered_and_warm(model_folders: dict[s
             assert [lane["requests"] for lane in lanes.values()] == [2]
         finally:
             await backend.close()
+
+
+async def test_it_says_what_it_can_do_without_a_conversation_being_kept(
+    model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    async with serving(model_folders["plain"]) as client:
+        backend = OpenAIBackend("local", f"{client.url}/v1", remembered=CapabilityFile(tmp_path / "c.json"))
+        found = await backend.learn()
+        entries = (await client.get("/metrics"))["memory"]["entries"]
+        await backend.close()
+    assert found is not None
+    assert (found.streaming, found.usage, found.cached_tokens, found.window_tokens) == (True, True, True, 32768)
+    assert (found.tools, found.parallel_calls, found.mid_system) == (True, True, True)
+    assert entries["conversation"] == 0
 
 
 async def test_a_side_call_is_kept_as_one(model_folders: dict[str, Path]) -> None:
