@@ -6,7 +6,15 @@ can help, and one hint for the person reading. Error types: docs.anthropic.com/e
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+# What could forge a line of a log, or move the cursor of the terminal that shows it.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
+def printable(text: str) -> str:
+    """What others wrote, as one line for a log, a terminal or an error: control characters are spelled out."""
+    return text.translate(_CONTROL)
 
 
 class AnyclaudeError(Exception):
@@ -31,6 +39,14 @@ class AnyclaudeError(Exception):
         if self.retry_after_s is not None:
             return {"retry-after": str(self.retry_after_s)}
         return {} if self.retryable else {"x-should-retry": "false"}
+
+    def unframed(self) -> Self:
+        """Itself, for whoever keeps it: without the frames it came through.
+
+        They hold the request that holds the error, and hundreds of such circles in a minute are more than the
+        collector is meant for.
+        """
+        return self.with_traceback(None)
 
 
 class InvalidRequest(AnyclaudeError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from typing import cast
+from typing import NoReturn, cast
 
 from aiohttp import http_exceptions
 from aiohttp.base_protocol import BaseProtocol
@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._bodiless = method == "HEAD"
         self._transport: asyncio.Transport | None = None
         self._head_bytes = b""
+        self._heads_bytes = 0  # of those that only announce the answer, too
         self._head: RawResponseMessage | None = None
         self._body: Body | None = None
         self._pieces: list[bytes] = []
@@ -61,20 +62,22 @@ class Connection(asyncio.Protocol):
 
     async def answered(self, patience_s: float) -> RawResponseMessage:
         """The head of the answer."""
+        self._deadline = self._loop.time() + patience_s
         while self._head is None:
             if self._over is not None:
-                raise self._over if not isinstance(self._over, EOFError) else ConnectionResetError("closed")
-            await self._more(patience_s)
+                self._raise_why()
+            await self._more()
         return self._head
 
     async def read(self, patience_s: float) -> bytes:
-        """What has arrived of the body; b"" at its end."""
+        """What has arrived of the body; b"" at its end. Bytes that are no body, such as trailers, buy no patience."""
+        self._deadline = self._loop.time() + patience_s
         while not self._pieces:
             if self._over is not None:
                 if isinstance(self._over, EOFError):
                     return b""
-                raise self._over
-            await self._more(patience_s)
+                self._raise_why()
+            await self._more()
         pieces, self._pieces = self._pieces, []
         self._let_go()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -88,8 +91,9 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._transport is not None:
-            self._transport.abort()
+        transport, self._transport = self._transport, None  # it holds us: together they would wait for the collector
+        if transport is not None:
+            transport.abort()
 
     # --- what the event loop calls
 
@@ -143,6 +147,16 @@ class Connection(asyncio.Protocol):
             self._deadline = self._loop.time() + self._taker_patience_s
         return taken
 
+    def _raise_why(self) -> NoReturn:
+        """Raise why nothing more will come. What was raised holds us by its frames, so it is not kept."""
+        why = self._over if not isinstance(self._over, EOFError) else ConnectionResetError("closed")
+        assert why is not None
+        self._over = NoHttp(*why.args) if isinstance(why, NoHttp) else ConnectionResetError(str(why))
+        try:
+            raise why
+        finally:
+            del why
+
     def _hold_back(self) -> None:
         if not self._held_back and self._transport is not None:
             self._held_back = True
@@ -159,6 +173,7 @@ class Connection(asyncio.Protocol):
         """Take the head in; what is left of `data` belongs to the body."""
         seen = max(0, len(self._head_bytes) - 3)  # the end may have begun there, not earlier
         self._head_bytes += data
+        self._heads_bytes += len(data)
         while end := _END_OF_HEAD.search(self._head_bytes, seen):
             seen = 0
             raw, self._head_bytes = self._head_bytes[: end.end()], self._head_bytes[end.end() :]
@@ -168,15 +183,14 @@ class Connection(asyncio.Protocol):
             if head.code >= 200:  # others announce the answer
                 self._head, self._body = head, _body_of(head, self._bodiless)
                 return self._head_bytes
-        if len(self._head_bytes) > HEAD_LIMIT_BYTES:
+        if self._heads_bytes > HEAD_LIMIT_BYTES:
             raise NoHttp(f"the head of its answer is longer than {HEAD_LIMIT_BYTES} bytes")
         return b""
 
     # --- waiting
 
-    async def _more(self, patience_s: float) -> None:
+    async def _more(self) -> None:
         """Wait until something happened. One timer serves all reads: it looks again when it was early."""
-        self._deadline = self._loop.time() + patience_s
         if self._timer is None or self._timer.when() > self._deadline:
             if self._timer is not None:
                 self._timer.cancel()
@@ -205,11 +219,15 @@ async def connected(method: str, host: str, port: int) -> Connection:
         addresses = [str(found[4][0]) for found in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     failure: OSError = ConnectionRefusedError()
     for address in addresses:
+        connection = Connection(method)
         try:
-            _, connection = await loop.create_connection(lambda: Connection(method), address, port)
+            await loop.create_connection(lambda made=connection: made, address, port)  # type: ignore[misc]
             return connection
         except OSError as error:
             failure = error
+        except BaseException:
+            connection.abort()
+            raise
     raise failure
 
 

@@ -61,6 +61,7 @@ class Chunked:
         self._left = 0  # bytes of the chunk that are still to come
         self._behind_chunk = False  # its line end comes next
         self._trailers = False
+        self._trailer_bytes = 0
 
     def feed(self, data: bytes, pieces: list[bytes]) -> None:
         if self._rest:
@@ -97,6 +98,9 @@ class Chunked:
             self._behind_chunk = False
         elif self._trailers:
             self.ended = not line
+            self._trailer_bytes += len(line)
+            if self._trailer_bytes > LONGEST_LINE_BYTES:
+                raise Unframed(f"more than {LONGEST_LINE_BYTES} bytes of trailers follow it")
         elif SIZE.fullmatch(line):
             self._left = int(line.partition(b";")[0], 16)
             self._trailers = not self._left

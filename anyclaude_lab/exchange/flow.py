@@ -100,7 +100,7 @@ class Exchange:
         except StopAsyncIteration:
             events = reply.decoder.close()
         except AnyclaudeError as failure:
-            self.failure = failure
+            self.failure = failure.unframed()
             events = reply.decoder.close()
         except ODD_SHAPE as error:
             # The decoder stopped halfway, so what it would say about the end cannot be trusted.

@@ -53,7 +53,7 @@ class ClientStream:
         self._opening = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._next_sign = self._loop.time() + commit_s
-        self._keeper = asyncio.create_task(self._keep_alive())
+        self._keeper: asyncio.Task[None] | None = asyncio.create_task(self._keep_alive())
 
     async def write(self, events: list[Event]) -> None:
         """Send what one read of the backend brought, in one write."""
@@ -75,7 +75,7 @@ class ClientStream:
 
     async def end(self, ending: Ending) -> web.StreamResponse:
         """Finish: a complete stream cleanly, a cut one by closing the connection: the client asks again."""
-        self._keeper.cancel()
+        self.release()
         complaint = self._grammar.finish(ending)
         if complaint:
             self._complain(complaint)
@@ -88,7 +88,9 @@ class ClientStream:
 
     def release(self) -> None:
         """Stop pinging; for every way out."""
-        self._keeper.cancel()
+        keeper, self._keeper = self._keeper, None  # it holds us: together they would wait for the collector
+        if keeper is not None:
+            keeper.cancel()
 
     async def _commit(self) -> None:
         async with self._opening:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from anyclaude_lab.errors import AnyclaudeError
+from anyclaude_lab.errors import AnyclaudeError, printable
 from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.prompt.pipeline import Report
 from anyclaude_lab.settings import Secret
@@ -35,8 +35,6 @@ _KEY_SHAPES = (
     re.compile(r"(?<=://)[^/@\s\"']+:[^/@\s\"']+(?=@)"),
     re.compile(r"(?<=[?&])((?:api[_-]?|access[_-]?)?(?:key|token)=)[^&\s\"'\\]+", re.IGNORECASE),
 )
-# What could forge a line of the log, or move the cursor of the terminal that shows it.
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 class Log:
@@ -120,7 +118,7 @@ class Log:
             text = text.replace(secret, HIDDEN)
         for shape in _KEY_SHAPES:
             text = shape.sub(lambda match: (match[1] if match.lastindex else "") + HIDDEN, text)
-        return text.translate(_CONTROL)
+        return printable(text)
 
     def _body(self, body: JsonObject) -> str:
         return orjson.dumps(body if self.level >= 3 else _shortened(body)).decode()

@@ -16,8 +16,8 @@ COLLECTED_EVERY = 20_000  # objects; an answer of 200 events makes some thousand
 def spare_the_collector() -> None:
     """For a program that has started: what it has by now stays, and need not be searched for garbage again.
 
-    What outlived one search is searched often all the same, which costs little: a request that failed leaves cycles,
-    and with hundreds at once they would otherwise stay for minutes.
+    What outlived one search is searched often all the same, which costs little: few things of a request are left for
+    the collector, and with hundreds at once they would otherwise stay for minutes.
     """
     gc.freeze()
     gc.set_threshold(COLLECTED_EVERY, 2, 5)

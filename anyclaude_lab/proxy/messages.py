@@ -55,7 +55,7 @@ async def messages(http: web.Request, serving: Serving) -> web.StreamResponse:
         ask = _Ask(request_id, request, hints, lane_key(hints, request), serving.recording(), came)
         return await _answer(http, serving, ask)
     except AnyclaudeError as failure:
-        return serving.refused(request_id, failure, told=ask is not None and ask.told)
+        return serving.refused(request_id, failure.unframed(), told=ask is not None and ask.told)
 
 
 async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamResponse:
@@ -142,7 +142,6 @@ async def _stream(
     try:
         await reader.opened()
         answering = False
-        hand_to = exchange.reply.hand_to if exchange.reply else None
         while (events := await reader.next()) is not None:
             if not stream.committed and exchange.ending in (Ending.CUT, Ending.ERROR):
                 raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
@@ -151,17 +150,16 @@ async def _stream(
             if not answering:
                 answering = exchange.first_content_s is not None
                 serving.live.reached(ask.request_id, exchange.progress, answering=answering)
-                if answering and hand_to is not None and not serving.log.tells_events:
-                    hand_to(lambda data: stream.take(data, reader))
+                if answering and not serving.log.tells_events:
+                    reader.hand_to(lambda data: stream.take(data, reader))
         return await stream.end(exchange.ending)
     except AnyclaudeError as failure:
         if not stream.committed:
             raise
-        ask.failure, ask.cut = failure, True  # the status is out: let the client ask again
+        ask.failure, ask.cut = failure.unframed(), True  # the status is out: let the client ask again
         return await stream.end(Ending.CUT)
     finally:
-        if exchange.reply is not None:
-            exchange.reply.hand_to(None)
+        reader.hand_to(None)
         stream.release()
 
 

@@ -148,6 +148,7 @@ class Server:
                 )
             finally:
                 self._answering.discard(task)
+                request.pop(BEGUN, None)  # an answer that was cut holds its request
                 serving.metrics.requests.labels(endpoint, str(status)).inc()
 
     async def _end_live_feeds(self, app: web.Application) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from anyclaude_lab.backends.base import Taker
 from anyclaude_lab.errors import StreamCut
 from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.wire.decoder import Ending
@@ -24,7 +25,7 @@ class SharedAnswer:
     def __init__(self, key: str, preparing: Coroutine[Any, Any, Exchange]) -> None:
         self.key = key
         self.prepared: asyncio.Future[Exchange] = asyncio.ensure_future(preparing)
-        self.opened: asyncio.Future[Exchange] = asyncio.ensure_future(self._open())
+        self.opened: asyncio.Future[Exchange] = asyncio.ensure_future(_open(self.prepared))
         self.readers: set[Reader] = set()
         self.holds = 0  # how often it was kept without a reader
         self._kept: list[list[Event]] = []
@@ -68,6 +69,12 @@ class SharedAnswer:
             raise StreamCut("This client read much more slowly than another one that joined its request.")
         return self._kept[at - self._forgotten]
 
+    def hand_over(self) -> None:
+        """Have what arrives given to the reader that takes it, while there is one alone; see `Reply.hand_to`."""
+        reply = self.prepared.result().reply
+        if reply is not None:
+            reply.hand_to(self._take if any(reader.taker for reader in self.readers) else None)
+
     def take_text(self, data: bytes) -> list[Event] | None:
         """The events of a piece for the only reader, kept as if it had read them; None where it has to read it."""
         if len(self.readers) != 1 or self._defect is not None:
@@ -97,10 +104,9 @@ class SharedAnswer:
         if not _failed(self.prepared):
             await self.prepared.result().close()
 
-    async def _open(self) -> Exchange:
-        exchange = await self.prepared
-        await exchange.open()
-        return exchange
+    def _take(self, data: bytes) -> bool:
+        takers = [reader.taker for reader in self.readers]
+        return len(takers) == 1 and takers[0] is not None and takers[0](data)
 
     async def _read_on(self) -> list[Event]:
         if self._defect is not None:
@@ -127,6 +133,7 @@ class Reader:
 
     def __init__(self, answer: SharedAnswer) -> None:
         self.answer, self.at = answer, 0
+        self.taker: Taker | None = None
 
     async def prepared(self) -> Exchange:
         """The exchange. Raises what keeps it from being asked."""
@@ -146,6 +153,11 @@ class Reader:
         self.answer.forget()
         return events
 
+    def hand_to(self, taker: Taker | None) -> None:
+        """Who takes a piece that arrives while `next` waits, where nobody else reads; None: nobody any more."""
+        self.taker = taker
+        self.answer.hand_over()
+
     def take_text(self, data: bytes) -> list[Event] | None:
         """What a piece brings that arrives while `next` waits, where it is more text and nobody else reads."""
         events = self.answer.take_text(data)
@@ -158,6 +170,12 @@ class Reader:
         """Read no more; whether nobody else does."""
         self.answer.readers.discard(self)
         return not self.answer.readers
+
+
+async def _open(prepared: asyncio.Future[Exchange]) -> Exchange:
+    exchange = await prepared
+    await exchange.open()
+    return exchange
 
 
 def _failed(future: asyncio.Future[Exchange]) -> bool:

@@ -200,6 +200,13 @@ async def test_silence_after_a_piece_that_was_handed_over_is_a_timeout() -> None
         assert taken == [b"more"] * 4
 
 
+async def test_announcements_without_end_are_no_answer() -> None:
+    flood = b"HTTP/1.1 102 Processing\r\nx-more: " + b"x" * 1000 + b"\r\n\r\n"
+    async with saying(*[flood * 40] * 40) as leg:
+        with pytest.raises(BackendFailed, match="head of its answer is longer"):
+            await leg.open("GET", "/")
+
+
 class Wire(asyncio.Transport):
     """The connection of an answer that a test hands in itself."""
 
@@ -212,6 +219,25 @@ class Wire(asyncio.Transport):
         self.reading = True
 
     def abort(self) -> None: ...
+
+
+async def test_bytes_that_are_no_body_buy_no_patience() -> None:
+    connection = Connection("GET")
+    connection.connection_made(Wire())
+    connection.data_received(CHUNKED + b"2\r\nhi\r\n0\r\n")
+
+    async def drip() -> None:
+        while True:
+            connection.data_received(b"x-more: 1\r\n")  # a trailer, and another
+            await asyncio.sleep(0.05)
+
+    dripping = asyncio.create_task(drip())
+    assert await connection.read(0.3) == b"hi"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5) as limit:
+            await connection.read(0.3)
+    assert not limit.expired()
+    dripping.cancel()
 
 
 @pytest.mark.parametrize("taken", [True, False])

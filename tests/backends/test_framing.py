@@ -52,6 +52,7 @@ def test_a_body_that_lacks_its_end_has_not_ended(pieces: list[bytes], cut: int) 
         b"3\r\nabcd\r\n",
         b"3\r\nabc\n0\r\n\r\n",
         b"x" * 70_000,
+        b"0\r\n" + b"x-endless: 1\r\n" * 6_000,
     ],
 )
 def test_what_is_no_chunk_is_refused(sent: bytes) -> None:

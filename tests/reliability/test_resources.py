@@ -12,9 +12,14 @@ import httpx
 import psutil
 import pytest
 
+from anyclaude_lab.backends.connection import Connection
+from anyclaude_lab.backends.http import Incoming
+from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.proxy import server as server_module
+from anyclaude_lab.proxy.client_stream import ClientStream
 from anyclaude_lab.proxy.server import CANCELLED_S, Server
 from anyclaude_lab.proxy.serving import MAX_BODY_BYTES
+from anyclaude_lab.proxy.shared_answer import SharedAnswer
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy, start
 from tests.reliability.streams import ask, complaints
 from tests.standins.faulty import FaultyBackend, Play
@@ -110,6 +115,40 @@ async def test_two_hundred_streams_at_once_leave_nothing_behind(start: StartProx
         await wait_until_async(lambda: len(asyncio.all_tasks()) <= tasks, "every task has ended", 10)
         await wait_until_async(lambda: 0 <= open_sockets() <= sockets, "every connection is closed", 10)
         assert not proxy.serving.joins._given and not proxy.serving.joins._held
+
+
+PLAYS = {
+    "whole": Play((chunk("all"), END)),
+    "cut": Play((chunk("half"),), whole=False),
+    "reset": Play((chunk("half"),), whole=False, end="reset"),
+    "empty": Play((), whole=False),
+    "refused": Play((b"{}",), 500),
+    "left": Play((chunk("half"),), end="stall"),
+}
+OURS = (Exchange, SharedAnswer, ClientStream, Connection, Incoming)
+
+
+@pytest.mark.parametrize("kind", PLAYS)
+async def test_an_answer_is_gone_with_its_end_and_waits_for_no_collector(start: StartProxy, kind: str) -> None:
+    """Circles of hundreds of failed requests, freed minutes later, are what makes a process grow."""
+    async with FaultyBackend(PLAYS[kind]) as backend:
+        proxy = await start(backend.url)
+        proxy.serving.joins.grace_s = 0.0
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                with suppress(TimeoutError):
+                    await ask(proxy.http, deadline_s=0.3 if kind == "left" else 10)
+            await wait_until_async(lambda: backend.open == 0, "the backend is let go", 10)
+            await wait_until_async(lambda: not ours(), "nothing is left", 3)
+        finally:
+            gc.enable()
+
+
+def ours() -> list[str]:
+    """The parts of requests that are still in memory."""
+    return [type(one).__name__ for one in gc.get_objects() if isinstance(one, OURS)]
 
 
 async def test_a_proxy_told_to_stop_ends_fifty_streams_in_time(

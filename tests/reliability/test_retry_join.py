@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from anyclaude_lab.proxy import shared_answer
-from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.events import Event, JsonObject
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said, start
 from tests.standins import grammar
 from tests.standins.http import wait_until_async
@@ -199,6 +199,34 @@ async def test_one_that_leaves_does_not_take_the_answer_from_the_other(start: St
         assert WORDS in said(answer) and grammar.violations(answer.content) == []
         assert len(backend.chats) == 1
         assert sorted(item["status"] for item in await told(proxy, 2)) == [200, 499]
+
+
+@pytest.mark.parametrize("leaving", ["first", "second"])
+async def test_whoever_is_left_alone_takes_what_arrives_as_it_arrives(
+    leaving: str, start: StartProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bytes] = []
+    take_text = shared_answer.Reader.take_text
+
+    def noted(reader: shared_answer.Reader, data: bytes) -> list[Event] | None:
+        if events := take_text(reader, data):
+            taken.append(data)
+        return events
+
+    monkeypatch.setattr(shared_answer.Reader, "take_text", noted)
+    async with OpenAIStandIn([reply("word ", endless=True)], profile="llama.cpp") as backend:
+        proxy = await start(backend.url)
+        async with streaming(proxy, ONE) as (first, pieces):
+            await read_until(pieces, b"text_delta")
+            async with streaming(proxy, ONE) as (second, more):
+                await read_until(more, b"text_delta")
+                await (first if leaving == "first" else second).aclose()
+                left = more if leaving == "first" else pieces
+                await read_until(left, b"text_delta")
+                taken.clear()
+                for _ in range(20):
+                    await read_until(left, b"text_delta")
+                assert taken
 
 
 async def test_when_both_have_left_the_backend_is_let_go(start: StartProxy) -> None:
