@@ -9,6 +9,7 @@ import orjson
 from anyclaude_lab.backends.base import Call, RawHeaders, Reply
 from anyclaude_lab.backends.header_bytes import keep_header_bytes
 from anyclaude_lab.backends.http import Budgets, HttpLeg, Incoming
+from anyclaude_lab.backends.inflate import WINDOW_BITS
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
 from anyclaude_lab.wire.events import Event, JsonObject
@@ -19,7 +20,6 @@ ANTHROPIC_URL = "https://api.anthropic.com"
 GENUINE = "sk-ant-"  # keys and login tokens of Anthropic begin so
 CREDENTIALS = ("x-api-key", "authorization")
 MADE_HERE: RawHeaders = (("content-type", "application/json"), ("anthropic-version", "2023-06-01"))
-WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # how zlib is told which wrapper to expect
 
 
 class ClaudeBackend:

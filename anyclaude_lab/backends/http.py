@@ -1,7 +1,8 @@
 """The HTTP leg under every backend: ask, read what has arrived, hang up at once.
 
 A leg adds nothing to a request but `Host`, `Content-Length` and `Connection`, and takes nothing from an answer:
-headers keep their order and spelling, bodies their encoding. Redirects are not followed, cookies not kept.
+headers keep their order and spelling, bodies their encoding, unless it is told to inflate them. Redirects are not
+followed, cookies not kept.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -25,6 +26,8 @@ from yarl import URL
 
 from anyclaude_lab.backends.base import PROMPT_TOKEN_S, RawHeaders, Taker
 from anyclaude_lab.backends.connection import HEADER_LIMIT_BYTES, NoHttp, connected, request_head
+from anyclaude_lab.backends.inflate import inflated
+from anyclaude_lab.backends.source import Source
 from anyclaude_lab.backends.tls import tls_context
 from anyclaude_lab.errors import (
     AnyclaudeError,
@@ -84,22 +87,6 @@ class Answer:
         return value if isinstance(value, dict) else {}
 
 
-class Source(Protocol):
-    """The body of an answer as it arrives."""
-
-    async def read(self, patience_s: float) -> bytes:
-        """What has arrived; b"" at the end. Raises TimeoutError after so long a silence; whatever else means a cut."""
-        ...
-
-    def hand_to(self, taker: Taker | None, patience_s: float) -> None:
-        """See `Reply.hand_to`; a source that cannot do it lets every piece be read. The next may take `patience_s`."""
-        ...
-
-    def abort(self) -> None:
-        """Hang up now, without a goodbye."""
-        ...
-
-
 class Incoming:
     """An answer whose head is known and whose body is still arriving. Iterating reads on demand, a piece per read.
 
@@ -111,7 +98,8 @@ class Incoming:
     ) -> None:
         self.status = status
         self.headers: RawHeaders = [(_text(name), _text(value)) for name, value in raw_headers]
-        self._source, self._leg = source, leg
+        self._source = inflated(source, self.header("content-encoding"), leg.url) if leg.inflates else source
+        self._leg = leg
         self._patience_s = first_byte_s
         self._later_s = leg.budgets.next_byte_s()
 
@@ -199,15 +187,18 @@ class HttpLeg:
     """The way to one server.
 
     `hint` is the sentence that mends a refused connection. Credentials in the URL become basic authentication and are
-    never shown. A proxy of the environment is used unless the server is on this machine or in NO_PROXY.
+    never shown. A proxy of the environment is used unless the server is on this machine or in NO_PROXY. `inflates`:
+    bodies are given as they were before they were compressed.
     """
 
-    def __init__(self, base_url: str, *, budgets: Budgets | None = None, hint: str = "") -> None:
+    def __init__(
+        self, base_url: str, *, budgets: Budgets | None = None, hint: str = "", inflates: bool = False
+    ) -> None:
         parts = _split(base_url)
         host = parts.netloc.rpartition("@")[2]
         self.url = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
         self.budgets = budgets or Budgets()
-        self.hint = hint
+        self.hint, self.inflates = hint, inflates
         self._authorization = _basic(parts)
         self._local = is_loopback(parts.hostname or "")
         self._direct = self._local and parts.scheme == "http"

@@ -93,7 +93,7 @@ class OpenAIBackend:
         self.name = name
         root, self._api = split_base(base_url)
         self._pinned = PROFILES[server] if server else None
-        self._leg = HttpLeg(root, budgets=budgets, hint=_start_hint(self._pinned, root))
+        self._leg = HttpLeg(root, budgets=budgets, hint=_start_hint(self._pinned, root), inflates=True)
         bearer = [("Authorization", f"Bearer {api_key}")] if api_key else []
         self._headers: RawHeaders = [("User-Agent", "anyclaude-lab"), *bearer, *extra_headers]
         self._ask = Ask(self._leg, self._api, self._headers, patience_s(self._leg.url))

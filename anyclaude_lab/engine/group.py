@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Self
 
 from anyclaude_lab.engine.rank import ALIVE, JOINED, MOVED
+from anyclaude_lab.errors import printable
 
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 STARTING_PORT = 32323  # mlx.launch's
@@ -248,7 +249,7 @@ def say(sentence: str) -> None:
 
 def _hear(stream: IO[bytes], number: int, heard: queue.SimpleQueue[str]) -> None:
     for line in stream:
-        text = line.decode(errors="replace").rstrip()
+        text = printable(line.decode(errors="replace").rstrip())
         sign = next((sign for sign in (JOINED, ALIVE, MOVED) if text.endswith(sign)), "")
         for part in filter(None, (text.removesuffix(sign), sign)):  # a sign may stand behind half a line of mlx-lm's
             heard.put(part)

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from anyclaude_lab.engine.mlx_server import HUB_ID, missing_part, require_mlx_lm
-from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.errors import SettingsError, printable
 
 if TYPE_CHECKING:
     from huggingface_hub import DryRunFileInfo
@@ -131,7 +131,7 @@ def _why_not(name: str, error: Exception) -> str:
             f"The hub has no model {name} for you (HTTP {status}): check its name; one that is gated needs your "
             "token in HF_TOKEN."
         )
-    said = " ".join(str(cause).split())[:200]
+    said = printable(" ".join(str(cause).split()))[:200]
     return f"{name} is not on this machine, and no hub answers ({type(cause).__name__}: {said}): is there a network?"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from anyclaude_lab.errors import SettingsError
 
 RATES = ("input", "cache_write", "cache_read", "output")
+TOKENS = re.compile("[0-9]{1,12}")
 _SUFFIX = re.compile(r"(\[1m\]|-latest|-\d{8}|@\d{8})$")
 
 
@@ -70,8 +71,8 @@ def plain_name(model: str) -> str:
 def _read(text: str, where: str) -> Prices:
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{where} is not TOML: {error}.") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, tables in thousands of tables
+        raise SettingsError(f"{where} is not TOML that can be read: {error}.") from None
     date, models = found.get("date"), found.get("models")
     if not isinstance(models, dict) or date is None:
         raise SettingsError(f'{where}: give date = "2026-11-25" and a table [models."NAME"] for each model.')
@@ -80,7 +81,7 @@ def _read(text: str, where: str) -> Prices:
 
 def _bands(table: Any, where: str) -> list[tuple[int, Price]]:
     over = table.get("over_prompt_tokens", {}) if isinstance(table, dict) else {}
-    if not isinstance(over, dict) or not all(str(bound).isdecimal() for bound in over):
+    if not isinstance(over, dict) or not all(TOKENS.fullmatch(bound) for bound in over):
         raise SettingsError(f"{where}: over_prompt_tokens holds tables by a number of tokens.")
     longer = [(int(bound), _price(rates, f"{where}, over {bound} tokens")) for bound, rates in over.items()]
     return [(0, _price(table, where)), *sorted(longer, key=lambda band: band[0])]

@@ -18,6 +18,8 @@ from anyclaude_lab.settings.model import HostSettings, NodeSettings
 from anyclaude_lab.settings.secret import Secret
 
 HOST_NAME = re.compile(r"[A-Za-z0-9_.:@]([A-Za-z0-9_.:@-]*)")  # nothing that ssh would read as an option
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+PRINTED_ASCII = re.compile(r"[!-~]+")
 IP = re.compile(r"[0-9a-fA-F.:]+")
 TRUE_WORDS = ("true", "1", "yes", "on")
 NOT_IN_AN_ADDRESS = re.compile(r"[\s\x00-\x1f\x7f\\\\<>\"{}|^`]")  # RFC 3986, appendix A; readers disagree on them
@@ -68,6 +70,8 @@ class Text(Kind):
     def read(self, value: object) -> str | None:
         if not isinstance(value, str) or not value.strip():
             raise Refused
+        if CONTROL.search(value.strip()):  # some go into headers, all into messages
+            raise Refused("It holds a control character.")
         return None if value in self.unset else value.strip()
 
 
@@ -82,8 +86,8 @@ class Key(Kind):
     def read(self, value: object) -> Secret:
         if not isinstance(value, str) or not value.strip():
             raise Refused
-        if not value.strip().isascii() or any(character.isspace() for character in value.strip()):
-            raise Refused("A key has no spaces and no letters outside ASCII.")
+        if not PRINTED_ASCII.fullmatch(value.strip()):
+            raise Refused("A key has no spaces, control characters or letters outside ASCII.")
         return Secret(value.strip())
 
     def show(self, value: Any) -> str:

@@ -144,6 +144,8 @@ def _check(body: JsonObject, *, counting: bool) -> None:
         raise InvalidRequest(f"max_tokens: Input should be a whole number of tokens; found {limit!r}.")
     if limit is not None and limit > MOST_TOKENS:
         raise InvalidRequest(f"max_tokens: Input should be at most {MOST_TOKENS}; found {limit!r}.")
+    if not isinstance(body.get("stream", False), bool | None):
+        raise InvalidRequest(f"stream: Input should be a valid boolean; found {_kind(body['stream'])}.")
     _check_system(body.get("system"))
     _check_tools(body.get("tools"))
     messages = _required(body, "messages", "")

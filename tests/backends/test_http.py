@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from anyclaude_lab.backends.http import Budgets, HttpLeg, is_loopback
-from anyclaude_lab.errors import BackendTimeout, BackendUnavailable, SettingsError, StreamCut
+from anyclaude_lab.backends.http import ANSWER_LIMIT_BYTES, Budgets, HttpLeg, is_loopback
+from anyclaude_lab.errors import BackendFailed, BackendTimeout, BackendUnavailable, SettingsError, StreamCut
 from tests.standins.http import Exchange, Hangup, Responder, StandIn, wait_until_async
 
 Handler = Callable[[Exchange, Responder], Awaitable[None]]
@@ -26,9 +28,11 @@ class Server(StandIn):
 
 
 @asynccontextmanager
-async def serving(handler: Handler, budgets: Budgets | None = None) -> AsyncIterator[tuple[Server, HttpLeg]]:
+async def serving(
+    handler: Handler, budgets: Budgets | None = None, *, inflates: bool = False
+) -> AsyncIterator[tuple[Server, HttpLeg]]:
     async with Server(handler) as server:
-        leg = HttpLeg(server.url, budgets=budgets)
+        leg = HttpLeg(server.url, budgets=budgets, inflates=inflates)
         try:
             yield server, leg
         finally:
@@ -335,3 +339,49 @@ async def test_ask_gives_nothing_where_nobody_answers_in_time() -> None:
 )
 def test_what_counts_as_this_machine(host: str, here: bool) -> None:
     assert is_loopback(host) is here
+
+
+def compressed(body: bytes, encoding: str = "gzip") -> Handler:
+    async def answer(exchange: Exchange, responder: Responder) -> None:
+        await responder.full(200, body, [("content-encoding", encoding)])
+
+    return answer
+
+
+async def read_inflated(handler: Handler) -> bytes:
+    async with serving(handler, inflates=True) as (_, leg):
+        incoming = await leg.open("GET", "/")
+        try:
+            return await incoming.read()
+        finally:
+            await incoming.close()
+
+
+async def test_a_body_that_came_compressed_unasked_is_read() -> None:
+    async def stream(exchange: Exchange, responder: Responder) -> None:
+        await responder.start(200, [("content-type", "text/event-stream")], gzip=True)
+        for number in range(20):
+            await responder.write(b"data: %d\n\n" % number)
+        await responder.end()
+
+    assert await read_inflated(stream) == b"".join(b"data: %d\n\n" % number for number in range(20))
+    assert await read_inflated(compressed(zlib.compress(b"hello"), "deflate")) == b"hello"
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"hello" * 1000)[:-9], b"no gzip at all"])
+async def test_a_compressed_body_that_is_damaged_is_cut(body: bytes) -> None:
+    with pytest.raises(StreamCut, match="compressed"):
+        await read_inflated(compressed(body))
+
+
+async def test_a_compression_that_cannot_be_read_is_one_sentence() -> None:
+    with pytest.raises(BackendFailed, match="'br', which was not asked for"):
+        await read_inflated(compressed(b"x", "br"))
+
+
+async def test_what_a_few_bytes_unfold_to_comes_in_pieces() -> None:
+    async with serving(compressed(gzip.compress(bytes(64 << 20))), inflates=True) as (_, leg):
+        incoming = await leg.open("GET", "/")
+        assert 0 < len(await anext(incoming)) <= 1 << 20
+        assert len(await incoming.read()) == ANSWER_LIMIT_BYTES
+        await incoming.close()

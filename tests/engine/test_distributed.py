@@ -150,6 +150,15 @@ def test_ranks_that_hang_are_lost(
     assert ALIVE not in capfd.readouterr().out
 
 
+def test_what_a_rank_says_moves_no_cursor_and_forges_no_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nprintf 'it\\033[2Jmoved\\n'; exit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(Lost) as lost:
+        Group(order(Host("127.0.0.1", ("127.0.0.1",)), python=str(program))).serve()
+    assert "\\x1b[2Jmoved" in str(lost.value) and "\\x1b[2Jmoved" in capfd.readouterr().out
+
+
 # --- two real ranks ---
 
 

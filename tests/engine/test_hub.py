@@ -103,6 +103,16 @@ def test_a_model_that_the_hub_lacks_is_one_sentence(a_hub: HubStandIn, tmp_path:
     assert "check its name" in said and len(said.splitlines()) == 1
 
 
+def test_what_a_hub_says_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError("no\x1b[2J\x07such thing")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuses)
+    with pytest.raises(SettingsError, match="no hub answers") as refused:
+        hub.look_up(NAME)
+    assert str(refused.value).isprintable()
+
+
 @pytest.fixture
 def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was downloaded; the hub has 4 GB of it, the disk 100."""

@@ -500,8 +500,14 @@ def test_a_key_is_shown_nowhere(row: Setting, here: Given) -> None:
     assert loaded.resolved.values[row.key].value.reveal() == marker
     here.file(nested(row.key, [marker]))
     assert marker not in here.refusal()
-    here.file(nested(row.key, marker + " with spaces"))
-    assert marker not in here.refusal()
+    for wrong in (" with spaces", "\x1b[2J", "\r\nx-forged: yes", "\x00"):
+        here.file(nested(row.key, f"{marker}{wrong}!"))
+        assert marker not in here.refusal()
+
+
+def test_a_text_that_would_forge_a_header_is_refused(here: Given) -> None:
+    here.file(nested("backends.openrouter.appTitle", "mine\r\nx-forged: yes"))
+    assert "control character" in here.refusal()
 
 
 def test_credentials_in_an_address_are_shown_nowhere(here: Given) -> None:

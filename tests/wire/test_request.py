@@ -95,6 +95,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         body(messages=[CALL, result("toolu_1", content=[7])]),
         "messages.1.content.0.tool_result.content.0: Input should be an object with a type; found a number.",
     ),
+    "stream": (body(stream="false"), "stream: Input should be a valid boolean; found a string."),
     "system": (body(system=7), "system: Input should be a string or a list of text blocks; found a number."),
     "system block": (body(system=[7]), "system.0: Input should be an object with a type; found a number."),
     "tools": (body(tools={}), "tools: Input should be a list; found an object."),

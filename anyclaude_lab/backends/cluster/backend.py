@@ -35,6 +35,7 @@ from anyclaude_lab.wire.request import Request
 
 MAX_NODES = 64
 LANES_KEPT = 4096
+LEAST_WINDOW_TOKENS = 4096  # Claude Code's shortest prompt is longer; one node that errs would stop all of them
 CLIENT_PATIENCE_S = 600.0  # Claude Code's own for one request
 LEAST_PAUSE_S = 0.05  # between two checks of one node
 ELSEWHERE = (BackendUnavailable, BackendTimeout, BackendFailed, StreamCut, RateLimited)
@@ -214,9 +215,11 @@ class ClusterBackend:
         return None
 
     async def window_tokens(self) -> int | None:
-        """The smallest window of any node: a prompt has to fit wherever it goes."""
+        """The smallest window of any node, as a prompt has to fit wherever it goes; one too small to be true is not
+        believed.
+        """
         windows = await asyncio.gather(*(node.backend.window_tokens() for node in self.nodes))
-        return min((window for window in windows if window is not None), default=None)
+        return min((w for w in windows if w is not None and w >= LEAST_WINDOW_TOKENS), default=None)
 
     async def health(self) -> str | None:
         """None while a node answers that may be asked."""
