@@ -104,6 +104,7 @@ class OpenAIBackend:
         self._remembered = remembered
         self._capabilities: Capabilities | None = None
         self._learning: asyncio.Task[None] | None = None
+        self._round_trips: JsonObject | None = None
         self._clock = clock
         self._server: Server | None = None
         self._state = "unknown"
@@ -197,6 +198,8 @@ class OpenAIBackend:
         if not answer.ok and (server.profile is not GENERIC or answer.status >= 500 or answer.status in (401, 403)):
             return read_error(answer.status, answer.body, server.profile.dialect).message
         self._state = "up"
+        if server.profile.figures:
+            self._round_trips = (await self._ask.get(server.profile.figures)).get("round_trips")
         return None
 
     async def recognise(self) -> None:
@@ -252,7 +255,8 @@ class OpenAIBackend:
         profile = server.profile if server else self._pinned
         known = {"server": profile.kind if profile else None, "model": server.main.id if server else self._wanted}
         able = {"capabilities": asdict(self._capabilities)} if self._capabilities else {}
-        return {"name": self.name, "url": self._address, "state": self._state, **known, **able}
+        trips = {"round_trips": self._round_trips} if self._round_trips else {}
+        return {"name": self.name, "url": self._address, "state": self._state, **known, **able, **trips}
 
     async def close(self) -> None:
         self._stop_learning()

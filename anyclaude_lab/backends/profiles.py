@@ -137,6 +137,7 @@ class ServerProfile:
     one_model: bool = False  # asking for another model drops the loaded one and its cache
     loses_prefill_on_abort: bool = False
     hears_lanes: bool = False  # told which conversation a request belongs to, and whether it stands beside one
+    figures: str | None = None  # where it tells of its cache, as our engine does: see docs/engine.md
     hears_tools: bool = False  # told which tools may be called, where the prompt has them short or not at all
 
     @property
@@ -211,6 +212,7 @@ ENGINE = ServerProfile(
     health="/health",
     pick_model=_engine_model,
     count=_engine_count,
+    figures="/metrics",
     one_model=True,
     hears_lanes=True,
     hears_tools=True,

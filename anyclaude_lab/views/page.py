@@ -35,6 +35,7 @@ def backend(status: JsonObject, breaker: JsonObject | None, problem: str | None)
     """The backend by its `status()`, its breaker by its snapshot, its nodes."""
     told = {"Address": status.get("url"), "Server": status.get("server"), "Model": status.get("model")}
     told["Takes"] = _taken(status.get("capabilities") or {})
+    told["Answers read again"] = _read_again(status.get("round_trips") or {})
     nodes = [_node(node) for node in status.get("nodes") or ()]
     return joined(
         tag("p", problem, class_="problem") if problem else None,
@@ -99,6 +100,14 @@ def _taken(found: JsonObject) -> str:
     words = {"tools": "tools", "parallel_calls": "several calls in a turn", "mid_system": "system messages anywhere"}
     said = {name: found.get(name) for name in words}
     return ", ".join(f"{'' if said[name] else 'no '}{words[name]}" for name in words if said[name] is not None)
+
+
+def _read_again(trips: JsonObject) -> str:
+    """How many answers came back in a later prompt as other tokens than were written, and what that cost."""
+    if not trips.get("turns"):
+        return ""
+    told = f"{trips['diverged']:,} of {trips['turns']:,} as other tokens than were written"
+    return told + f", {plural(trips['tokens_lost'], 'token')} computed anew" * bool(trips["diverged"])
 
 
 def _breaker(snapshot: JsonObject | None) -> Html:

@@ -9,8 +9,10 @@ import pytest
 
 from anyclaude_lab.backends.capabilities import CapabilityFile
 from anyclaude_lab.backends.openai_http import OpenAIBackend
+from anyclaude_lab.engine import embedded
 from anyclaude_lab.errors import PromptTooLong
 from anyclaude_lab.prompt.deferred import place_deferred
+from anyclaude_lab.views import page
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.fold import fold
 from tests.backends.calls import BASH, make_call, make_request, read_events
@@ -63,6 +65,25 @@ async def test_it_says_what_it_can_do_without_a_conversation_being_kept(
     assert (found.streaming, found.usage, found.cached_tokens, found.window_tokens) == (True, True, True, 32768)
     assert (found.tools, found.parallel_calls, found.mid_system) == (True, True, True)
     assert entries["conversation"] == 0
+
+
+@pytest.mark.parametrize(("said", "diverged"), [(None, 0), ("What it never wrote.", 1)])
+async def test_an_answer_that_comes_back_as_other_tokens_is_told(said: str | None, diverged: int) -> None:
+    async with serving(embedded.folder()) as client:
+        backend = OpenAIBackend("local", f"{client.url}/v1")
+        request = make_request("Run the command `ls -la src`", max_tokens=100)
+        answer = fold(await read_events(await backend.send(request, make_call(request))))["content"]
+        assert answer[-1]["type"] == "tool_use"
+        result = {"type": "tool_result", "tool_use_id": answer[-1]["id"], "content": "a.py"}
+        turn = {"role": "assistant", "content": [*([{"type": "text", "text": said}] if said else []), *answer]}
+        longer = request.with_(messages=[*request.messages, turn, {"role": "user", "content": [result]}])
+        await read_events(await backend.send(longer, make_call(longer)))
+        assert await backend.health() is None
+        trips = backend.status()["round_trips"]
+        await backend.close()
+    assert (trips["turns"], trips["diverged"]) == (1, diverged)
+    assert (trips["tokens_lost"] > 0) is bool(diverged)
+    assert f"{diverged} of 1 as other tokens" in str(page.backend({"round_trips": trips}, None, None))
 
 
 async def test_a_side_call_is_kept_as_one(model_folders: dict[str, Path]) -> None:
