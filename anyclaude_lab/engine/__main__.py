@@ -66,7 +66,9 @@ def _options(given: argparse.Namespace) -> Options:
 
     return Options(
         model=given.model,
-        memory_bytes=given.memory_mb * MB if given.memory_mb else int(psutil.virtual_memory().total * MEMORY_SHARE),
+        memory_bytes=int(psutil.virtual_memory().total * MEMORY_SHARE)
+        if given.memory_mb is None
+        else given.memory_mb * MB,
         window_tokens=given.window,
         disk=given.disk,
         disk_bytes=given.disk_mb * MB,

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from benchmarks.engine.measure import Bench, Estimate, line
+from benchmarks.engine.measure import Bench, Estimate
 from benchmarks.engine.serving import Messages, Server, ours
 
 CALLS = 200
@@ -32,9 +32,9 @@ def calls(bench: Bench, tools_file: Path | None, count: int = CALLS) -> None:
         kept = per_token(server, tools)
     size = len(json.dumps(tools))
     what = f"calls of a random model, {len(tools)} tools of {size} characters"
-    line(what, fit=f"{right}", do_not=f"{wrong}", cut_by_length=f"{cut}", tools_called=f"{len(seen)}")
+    bench.tell(what, fit=right, do_not=wrong, cut_by_length=cut, tools_called=len(seen))
     free = per_token(bench.servers[0], tools)
-    line("ms per token within calls", grammar=Estimate.of(kept).told(" ms"), free=Estimate.of(free).told(" ms"))
+    bench.tell("per token within calls", grammar=Estimate.of(kept, "ms"), free=Estimate.of(free, "ms"))
 
 
 def given(file: Path) -> list[Tool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from benchmarks.engine.measure import Bench, Estimate, line, ratio, told
+from benchmarks.engine.measure import Bench, Estimate, estimates, ratio
 from benchmarks.engine.serving import Messages, Reply, Server, ours
 
 SIDE_TOKENS = 260
@@ -27,8 +27,8 @@ def warm(bench: Bench) -> None:
             cold[server.name].append(first.seconds)
             return first.seconds / server.ask(follow_up(talk, first)).seconds
 
-        line(f"cold / warm TTFT, {tokens} tokens", **told(bench.each(measure)))
-        line(f"cold TTFT, ours / stock, {tokens} tokens", ratio=ratio(cold).told())
+        bench.tell(f"cold / warm TTFT, {tokens} tokens", **estimates(bench.each(measure)))
+        bench.tell(f"cold TTFT, ours / stock, {tokens} tokens", ratio=ratio(cold))
 
 
 def nonce(bench: Bench) -> None:
@@ -46,7 +46,7 @@ def nonce(bench: Bench) -> None:
         changing = asked(1).seconds
         return changing / asked(None).seconds
 
-    line(f"TTFT with a changing billing hash / without, {tokens} tokens", **told(bench.each(measure)))
+    bench.tell(f"TTFT with a changing billing hash / without, {tokens} tokens", **estimates(bench.each(measure)))
 
 
 def project(bench: Bench) -> None:
@@ -64,7 +64,7 @@ def project(bench: Bench) -> None:
         off = asked("/lantern", stabilised=False).seconds
         return off / asked("/meadow", stabilised=True).seconds
 
-    line(f"TTFT in another project, stabiliser off / on, {tokens} tokens", **told(bench.each(measure)))
+    bench.tell(f"TTFT in another project, stabiliser off / on, {tokens} tokens", **estimates(bench.each(measure)))
 
 
 def restart(bench: Bench) -> None:
@@ -82,7 +82,7 @@ def restart(bench: Bench) -> None:
                 gains.append(cold.seconds / server.ask(talk).seconds)
             megabytes = sum(file.stat().st_size for file in disk.glob("*/*.safetensors")) / 1e6
         what = f"cold / first request after a restart, {tokens} tokens, {bits or 32}-bit file"
-        line(what, ours=Estimate.of(gains).told(), file=f"{megabytes:.1f} MB")
+        bench.tell(what, ours=Estimate.of(gains), file_mb=megabytes)
 
 
 def side(bench: Bench) -> None:
@@ -107,10 +107,10 @@ def side(bench: Bench) -> None:
     alone = bench.each(lambda server: server.ask(call(), tools=False).seconds)
     beside = bench.each(measure)
     what = f"side call of {SIDE_TOKENS} tokens beside a cold prefill of {tokens}"
-    line(f"{what}, alone", **told(alone, " s"))
-    line(what, **told(beside, " s"), p95_ours=f"{sorted(beside['ours'])[int(0.95 * (len(beside['ours']) - 1))]:.3f} s")
+    bench.tell(f"{what}, alone", **estimates(alone, "s"))
+    bench.tell(what, **estimates(beside, "s"), p95_ours_s=sorted(beside["ours"])[int(0.95 * (len(beside["ours"]) - 1))])
     prefill = bench.servers[0].metrics()["prefill"]
-    line(f"{what}: steps", longest=f"{prefill['longest_step_s']:.3f} s", aimed_at=f"{prefill['step_limit_s']:.2f} s")
+    bench.tell(f"{what}: steps", longest_s=prefill["longest_step_s"], aimed_at_s=prefill["step_limit_s"])
 
 
 def retry(bench: Bench) -> None:
@@ -126,7 +126,7 @@ def retry(bench: Bench) -> None:
         server.leave_at(talk, 0.8 if server.name == "ours" else 0.75)
         return server.ask(talk).seconds / cold
 
-    line(f"retry after leaving at 80 % (stock 75 %) / cold, {tokens} tokens", **told(bench.each(measure)))
+    bench.tell(f"retry after leaving at 80 % (stock 75 %) / cold, {tokens} tokens", **estimates(bench.each(measure)))
 
 
 def crowd(bench: Bench) -> None:
@@ -153,8 +153,8 @@ def crowd(bench: Bench) -> None:
 
     for what, measure in (("40 side calls", after_side_calls), ("12 lanes in turns", lanes)):
         found = bench.each(measure)
-        columns = {name: f"{min(v):.1f} % at least, n={len(v)}" for name, v in found.items()}
-        line(f"reused / ideal after {what}, {tokens} tokens", **columns)
+        least = {f"{name}_percent_at_least": min(values) for name, values in found.items()}
+        bench.tell(f"reused / ideal after {what}, {tokens} tokens", **least, n=len(found["ours"]))
 
 
 def parallel(bench: Bench) -> None:
@@ -173,4 +173,4 @@ def parallel(bench: Bench) -> None:
             thread.join()
         return max(reply.seconds for reply in replies) / alone
 
-    line(f"last of 4 agents on a cold head / one alone, {tokens} tokens", **told(bench.each(measure)))
+    bench.tell(f"last of 4 agents on a cold head / one alone, {tokens} tokens", **estimates(bench.each(measure)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.engine.serving import Messages, Server
+from benchmarks.results import Number
 
 LEAST_PAIRS = 4
 ENOUGH = 0.05  # half-width of the 95 % interval, as a share of the figure
@@ -29,24 +30,32 @@ class Estimate:
     low: float
     high: float
     n: int
+    unit: str = "x"
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Estimate:
+    def of(cls, values: Sequence[float], unit: str = "x") -> Estimate:
         logs = [math.log(max(value, 1e-9)) for value in values]
         middle = statistics.fmean(logs)
         if len(logs) < 2:
-            return cls(math.exp(middle), 0.0, math.inf, len(logs))
+            return cls(math.exp(middle), 0.0, math.inf, len(logs), unit)
         t = T95[min(len(logs) - 1, len(T95)) - 1]
         half = t * statistics.stdev(logs) / math.sqrt(len(logs))
-        return cls(math.exp(middle), math.exp(middle - half), math.exp(middle + half), len(logs))
+        return cls(math.exp(middle), math.exp(middle - half), math.exp(middle + half), len(logs), unit)
 
     @property
     def half_width(self) -> float:
         """As a share of the figure."""
         return (self.high - self.low) / 2 / self.middle
 
-    def told(self, unit: str = "x") -> str:
+    def told(self) -> str:
+        unit = self.unit if self.unit == "x" else f" {self.unit}"
         return f"{self.middle:.3g}{unit} [{self.low:.3g}, {self.high:.3g}] ±{self.half_width:.0%} n={self.n}"
+
+    def columns(self, name: str) -> dict[str, Number]:
+        """For a file: the unit is in the names, unless it is a ratio."""
+        name = name if self.unit == "x" else f"{name}_{self.unit}"
+        high = self.high if math.isfinite(self.high) else None
+        return {name: self.middle, f"{name}_low": self.low, f"{name}_high": high, f"{name}_n": self.n}
 
 
 @dataclass
@@ -60,6 +69,7 @@ class Bench:
     tokens: Sequence[int]
     scratch: Path
     chosen: random.Random = field(default_factory=lambda: random.Random(0))
+    rows: dict[str, dict[str, Number]] = field(default_factory=dict)
 
     def text(self, letters: int) -> str:
         """Nobody has seen it."""
@@ -68,12 +78,21 @@ class Bench:
     def talk(self, tokens: int) -> Messages:
         return [{"role": "system", "content": self.text(tokens)}, {"role": "user", "content": "Begin."}]
 
+    def tell(self, what: str, **columns: Estimate | Number) -> None:
+        """Print a line, and keep it as a row."""
+        print(f"{what:60s}" + "".join(f"  {name}: {_said(value)}" for name, value in columns.items()), flush=True)
+        row: dict[str, Number] = {}
+        for name, value in columns.items():
+            row |= value.columns(name) if isinstance(value, Estimate) else {name: value}
+        self.rows[what] = row
+
     def each(self, measure: Callable[[Server], float]) -> dict[str, list[float]]:
         """What `measure` finds for each server: ours, stock, stock, ours, ours, ... until both are sure."""
         found: dict[str, list[float]] = {server.name: [] for server in self.servers}
         for pair in self.rounds(lambda: list(found.values())):
             for server in self.servers if pair % 2 == 0 else reversed(self.servers):
                 found[server.name].append(measure(server))
+                server.settle()
         return found
 
     def rounds(self, found: Callable[[], list[list[float]]]) -> Iterator[int]:
@@ -91,9 +110,12 @@ def ratio(found: dict[str, list[float]]) -> Estimate:
     return Estimate.of([one / other for one, other in zip(found["ours"], found["stock"], strict=True)])
 
 
-def line(what: str, **columns: str) -> None:
-    print(f"{what:60s}" + "".join(f"  {name}: {text}" for name, text in columns.items()), flush=True)
+def estimates(found: dict[str, list[float]], unit: str = "x") -> dict[str, Estimate]:
+    """Of each server."""
+    return {name: Estimate.of(values, unit) for name, values in found.items()}
 
 
-def told(found: dict[str, list[float]], unit: str = "x") -> dict[str, str]:
-    return {name: Estimate.of(values).told(unit) for name, values in found.items()}
+def _said(value: Estimate | Number) -> str:
+    if isinstance(value, Estimate):
+        return value.told()
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ from anyclaude_lab.trace.read import read_trace
 from anyclaude_lab.wire.openai_dialect import ENGINE
 from anyclaude_lab.wire.openai_request import to_openai
 from anyclaude_lab.wire.tool_names import ToolNames
-from benchmarks.engine.measure import Bench, line
+from benchmarks.engine.measure import Bench
 from benchmarks.engine.serving import Server, ours
 
 BUNDLED = Path(__file__).parents[2] / "traces"
 ANSWER_TOKENS = 24
+Body = dict[str, Any]
+Answers = list[tuple[Any, int]]  # what was said, and how many tokens of the prompt were not computed
 
 
-def bodies(trace: Path) -> Iterator[dict[str, Any]]:
+def bodies(trace: Path) -> Iterator[Body]:
     """What the engine is asked in a bundled session, turn by turn."""
     for recorded in read_trace(trace).in_order():
         request = recorded.request()
@@ -29,27 +31,41 @@ def bodies(trace: Path) -> Iterator[dict[str, Any]]:
 
 
 def same(bench: Bench) -> None:
-    """Every turn of every bundled session: asked as it comes (warm), from disk by a new process, and cold."""
-    model = embedded.folder()
-    for trace in sorted(BUNDLED.glob("*.jsonl")):
-        asked = list(bodies(trace))
-        disk = bench.scratch / f"same-{trace.stem}"
-        with ours(model, disk) as server:
-            first = [_answer(server, body) for body in asked]
-        with ours(model, disk, warm=True) as server:
-            again = [_answer(server, asked[0])]
-        with ours(model, memory_mb=1) as server:  # keeps nothing of that size
-            cold = [_answer(server, body) for body in asked]
-        equal = sum(one[0] == other[0] for one, other in zip(first, cold, strict=True))
-        reused = sum(cached for _, cached in first)
-        line(
-            f"greedy answers of {trace.stem}, embedded model, f32",
-            warm_as_cold=f"{equal} of {len(asked)} ({reused} tokens reused)",
-            from_disk_as_cold=f"{again[0][0] == cold[0][0]} ({again[0][1]} tokens read)",
+    """Every turn of every bundled session, asked in three processes: as it comes (warm); with no memory, so that its
+    head is read from disk each time; and with neither, so that all of it is computed (cold)."""
+    model, disk = embedded.folder(), bench.scratch / "same"
+    sessions = {trace.stem: list(bodies(trace)) for trace in sorted(BUNDLED.glob("*.jsonl"))}
+    with ours(model, disk) as server:
+        warm = _answers(server, sessions)
+    with ours(model, disk, memory_mb=0) as server:
+        from_disk = _answers(server, sessions)
+    with ours(model, memory_mb=0) as server:
+        cold = _answers(server, sessions)
+    for name, asked in sessions.items():
+        bench.tell(
+            f"greedy answers of {name}, embedded model, f32",
+            turns=len(asked),
+            warm_as_cold=_equal(warm[name], cold[name]),
+            from_disk_as_cold=_equal(from_disk[name], cold[name]),
+            tokens_reused=_reused(warm[name]),
+            tokens_read=_reused(from_disk[name]),
+            reused_when_cold=_reused(cold[name]),
         )
 
 
-def _answer(server: Server, body: dict[str, Any]) -> tuple[Any, int]:
+def _answers(server: Server, sessions: Mapping[str, list[Body]]) -> dict[str, Answers]:
+    return {name: [_answer(server, body) for body in asked] for name, asked in sessions.items()}
+
+
+def _equal(some: Answers, others: Answers) -> int:
+    return sum(one[0] == other[0] for one, other in zip(some, others, strict=True))
+
+
+def _reused(answers: Answers) -> int:
+    return sum(cached for _, cached in answers)
+
+
+def _answer(server: Server, body: Body) -> tuple[Any, int]:
     _, answer = server.whole(**body)
     message = answer["choices"][0]["message"]
     calls = [call["function"] for call in message.get("tool_calls") or ()]
@@ -84,12 +100,12 @@ def drift(bench: Bench) -> None:
         began = time.perf_counter()
         _, read = load_state(file)
         took_s = time.perf_counter() - began
-        away = mx.abs(scores(read) - wanted).max().item()
+        away = float(mx.abs(scores(read) - wanted).max())
         best = mx.argmax(scores(load_state(file)[1])).item() == mx.argmax(wanted).item()
-        line(
+        bench.tell(
             f"log-probabilities from disk, {tokens} tokens, {bits or 32}-bit",
-            drift=f"{away:.1e} at most",
+            drift_at_most=away,
             same_token=str(best),
-            file=f"{file.stat().st_size / 1e6:.1f} MB",
-            read_in=f"{took_s:.3f} s",
+            file_mb=file.stat().st_size / 1e6,
+            read_in_s=took_s,
         )

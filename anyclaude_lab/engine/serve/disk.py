@@ -73,9 +73,12 @@ class PrefixFolder:
 
     def find(self, prompt: Tokens) -> Card | None:
         """The longest prefix of `prompt` on disk that leaves at least one token to compute."""
-        fitting = [card for card in self._present() if card.tokens < len(prompt)]
-        fitting.sort(key=lambda card: card.tokens, reverse=True)
-        return next((card for card in fitting if digest(prompt.first(card.tokens)) == card.digest), None)
+        cards = {card.digest: card for card in self._present()}
+        begun, done, found = hashlib.sha256(), 0, None
+        for tokens in sorted({card.tokens for card in cards.values() if card.tokens < len(prompt)}):
+            begun.update(prompt.packed[4 * done : 4 * tokens])
+            done, found = tokens, cards.get(_name(begun)) or found
+        return found
 
     def newest(self) -> Iterator[Card]:
         """All of them, the most recently used first."""
@@ -199,7 +202,11 @@ class PrefixFolder:
 
 def digest(prefix: Tokens) -> str:
     """40 hex digits that name a prefix."""
-    return hashlib.sha256(prefix.packed).hexdigest()[:40]
+    return _name(hashlib.sha256(prefix.packed))
+
+
+def _name(hashed: hashlib._Hash) -> str:
+    return hashed.hexdigest()[:40]
 
 
 def _is_ours(path: Path) -> bool:

@@ -32,6 +32,7 @@ def metrics(scheduler: Scheduler) -> JsonObject:
             "cap_bytes": folder.cap_bytes,
             "used_bytes": folder.size_bytes,
             "prefixes": len(folder),
+            "unwritten": store.unwritten,
             "read": store.from_disk,
             "removed_broken": folder.removed_broken,
             "refused": folder.refused,

@@ -11,7 +11,7 @@ import mlx.core as mx
 from anyclaude_lab.engine.serve import kv
 from anyclaude_lab.engine.serve.job import Finish, Job, Progress, Text
 from anyclaude_lab.engine.serve.model import LoadedModel
-from anyclaude_lab.engine.serve.pace import Pace
+from anyclaude_lab.engine.serve.pace import CPU_SIZES, SIZES, Pace
 from anyclaude_lab.engine.serve.sampling import Pick, picker
 from anyclaude_lab.engine.serve.stops import StopText
 
@@ -33,14 +33,14 @@ class Runner:
     """Moves jobs forward. Only for the thread that owns mlx."""
 
     loaded: LoadedModel
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace = field(default_factory=lambda: Pace(sizes=CPU_SIZES if mx.default_device() == mx.cpu else SIZES))
     longest_step_s: float = 0.0
 
     def prefill(self, job: Job) -> None:
         """One step of the prompt, up to the next mark; behind the last one the first token is on its way."""
         last = len(job.tokens) - 1
         if job.done < last:
-            self._prompt_step(job, min([job.done + self.pace.step_tokens(), last, *self._marks_ahead(job)]))
+            self._prompt_step(job, min([job.done + self.pace.step_tokens(job.done), last, *self._marks_ahead(job)]))
         if job.done == last and last not in job.marks:
             self._begin_answer(job)
 
@@ -78,7 +78,7 @@ class Runner:
         kv.settle(job.state)
         mx.clear_cache()
         took_s = time.monotonic() - started
-        self.pace.took(end - job.done, took_s)
+        self.pace.took(end - job.done, took_s, job.done)
         self.longest_step_s = max(self.longest_step_s, took_s)
         job.done = end
         job.tell(Progress(job.done, len(job.tokens)))

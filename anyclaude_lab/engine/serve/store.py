@@ -96,6 +96,11 @@ class PrefixStore:
         if self.folder is not None and len(head) >= LEAST_HEAD_TOKENS and not self.folder.has(head):
             self._heads[head] = None
 
+    @property
+    def unwritten(self) -> int:
+        """How many heads wait to be written, or are being written."""
+        return len(self._heads) + (self._written is not None and not self._written.done())
+
     def write_heads(self) -> None:
         """Begin to write one head, if there is one and no other is being written. For when nobody waits."""
         if not self._heads or (self._written is not None and not self._written.done()):

@@ -106,5 +106,5 @@ class FixedPace(Pace):
         super().__init__()
         self._fixed = tokens
 
-    def step_tokens(self) -> int:
+    def step_tokens(self, context: int = 0) -> int:
         return self._fixed

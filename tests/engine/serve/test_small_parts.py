@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyclaude_lab.engine.serve.call_forms import HERMES, LLAMA, MISTRAL_ARGS, QWEN_CODER, call_form
-from anyclaude_lab.engine.serve.pace import SIZES, Pace
+from anyclaude_lab.engine.serve.pace import CPU_SIZES, SIZES, Pace
 from anyclaude_lab.engine.serve.stops import StopText
 from anyclaude_lab.models.parsers import auto_parser
 from anyclaude_lab.wire.tool_text import CallPiece
@@ -59,6 +59,39 @@ def test_slow_steps_make_the_next_ones_shorter_but_one_alone_does_not() -> None:
     for _ in range(2):
         pace.took(1024, 2.0)
     assert pace.step_tokens() == 64
+
+
+@given(st.integers(0, 200_000), st.sampled_from([20, 300, 5000]))
+def test_a_step_ends_in_time_behind_any_context(context: int, first_tokens_per_s: int) -> None:
+    """Of a model all of whose work grows with the context, after short prompts."""
+
+    def lasts_s(size: int, context: int) -> float:
+        return size * (1 + (context + size) / 1024) / first_tokens_per_s
+
+    pace = Pace(step_s=0.25)
+    for _ in range(20):
+        size = pace.step_tokens()
+        pace.took(size, lasts_s(size, 0), 0)
+    size = pace.step_tokens(context)
+    assert size == SIZES[0] or lasts_s(size, context) <= 0.25
+
+
+def test_steps_grow_again_in_a_new_conversation() -> None:
+    pace = Pace(step_s=0.25)
+    pace.took(64, 0.2, 100_000)
+    sizes = []
+    for _ in range(8):
+        sizes.append(pace.step_tokens())
+        pace.took(sizes[-1], sizes[-1] / 100_000)
+    assert sizes[0] == 64
+    assert sizes[-1] == SIZES[-1]
+
+
+def test_on_a_cpu_steps_stay_small() -> None:
+    pace = Pace(sizes=CPU_SIZES)
+    for _ in range(5):
+        pace.took(pace.step_tokens(), 0.001)
+    assert pace.step_tokens() == 256
 
 
 @pytest.mark.parametrize(
