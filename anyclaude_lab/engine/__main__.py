@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,16 +27,28 @@ MB = 1_000_000
 DISK_MB = 20_000
 
 
+def _number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """For argparse, which tells the message."""
+
+    def number(text: str) -> int:
+        value = int(text) if text.lstrip("-").isdecimal() else None
+        if value is None or value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} {f'to {most}' if most else 'on'}")
+        return value
+
+    return number
+
+
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """What was asked for; exits with 2 on a mistake."""
     parser = argparse.ArgumentParser("python -m anyclaude_lab.engine", allow_abbrev=False, description=__doc__)
     parser.add_argument("--model", required=True, help="a model folder, or a hub id such as mlx-community/NAME")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8080, help="its port (default: 8080)")
-    parser.add_argument("--window", type=int, help="context window in tokens (default: the trained one)")
-    parser.add_argument("--memory-mb", type=int, help="for computed prefixes in memory (default: a quarter of it)")
+    parser.add_argument("--port", type=_number(0, 65535), default=8080, help="its port (default: 8080)")
+    parser.add_argument("--window", type=_number(1), help="context window in tokens (default: the trained one)")
+    parser.add_argument("--memory-mb", type=_number(0), help="for prefixes in memory (default: a quarter of it)")
     parser.add_argument("--disk", type=Path, help="folder for computed prefixes (default: none are kept on disk)")
-    parser.add_argument("--disk-mb", type=int, default=DISK_MB, help=f"its cap (default: {DISK_MB})")
+    parser.add_argument("--disk-mb", type=_number(0), default=DISK_MB, help=f"its cap (default: {DISK_MB})")
     parser.add_argument("--disk-bits", type=int, choices=(4, 8, 16), help="of a number on disk (default: as computed)")
     parser.add_argument("--warm", action="store_true", help="read the prefixes on disk into memory at the start")
     parser.add_argument("--grammar", action="store_true", help="let through only tool calls that fit their schemas")

@@ -1,14 +1,14 @@
 """Prints the engine's figures, with the stock server's beside them. Ratios: seconds depend on the machine.
 
-    python -m benchmarks.engine [NAME ...] [--quick] [--pairs N] [--seconds N] [--tokens N ...] [--tools FILE] [--keep]
+    python -m benchmarks.engine [NAME ...] [--quick] [--pairs N] [--seconds N] [--tokens N ...] [--release R] [--keep]
 
 Both servers run at once and are asked in turns (ours, stock, stock, ours, ...), each pair with a prompt nobody has
 seen, until the 95 % interval of each figure is within 5 % of it, or pairs or time are used up. A figure is the
 geometric mean with its interval (Student's t on logarithms). Model: random float32 weights, 2 layers x 128, a token is
 a letter; greedy, one token of answer. TTFT here is the time until that token has ended the answer. Ours writes heads
 to disk, as where a proxy starts it, and is given the time for it between two questions. No grammar but in `calls`,
-whose tools are a made-up list of real size, or those of a request in FILE. `--keep` writes a file for each NAME to
-benchmarks/results.
+whose tools are a made-up list of real size, or those of a release of the real client. `--keep` writes a file for each
+NAME to benchmarks/results.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
         model = write(scratch / "model", shape=Shape(layers=2, width=128, heads=2))
         servers = (stack.enter_context(ours(model, scratch / "disk")), stack.enter_context(stock(model)))
         bench = Bench(model, servers, options.pairs, options.seconds, options.tokens, scratch)
-        known = FIGURES | {"calls": partial(calls, tools_file=options.tools, count=options.calls)}
+        known = FIGURES | {"calls": partial(calls, release=options.release, count=options.calls)}
         for name in options.names or names:
             bench.rows.clear()
             known[name](bench)
@@ -69,7 +69,7 @@ def arguments(names: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=120.0, help="at most, for each figure")
     parser.add_argument("--tokens", type=int, nargs="+", default=[2800, 8000, 17000])
     parser.add_argument("--quick", action="store_true", help="2800 tokens, 5 pairs")
-    parser.add_argument("--tools", type=Path, help="a request of the Messages API, for `calls`")
+    parser.add_argument("--release", help="of the real client, whose tools are called: recorded first, for `calls`")
     parser.add_argument("--calls", type=int, default=CALLS, help=f"how many (default: {CALLS})")
     parser.add_argument("--keep", action="store_true", help="write the figures to benchmarks/results")
     options = parser.parse_args()

@@ -17,30 +17,39 @@ TALK: Messages = [{"role": "user", "content": "Do something."}]
 Tool = dict[str, Any]
 
 
-def calls(bench: Bench, tools_file: Path | None, count: int = CALLS) -> None:
+def calls(bench: Bench, release: str | None, count: int = CALLS) -> None:
     """Calls that fit their schemas, of those that a random model was made to begin."""
-    tools = [bounded(tool) for tool in (given(tools_file) if tools_file else made())]
-    right = wrong = cut = 0
-    seen = set()
+    tools = the_clients(release, bench.scratch) if release else made()
+    what = f"calls of a random model, {len(tools)} tools of {len(json.dumps(tools))} characters"
     with ours(bench.model, grammar=True) as server:
-        for seed in range(count):
-            _, answer = server.whole(**asked(tools, seed), max_tokens=1500)
-            found = answer["choices"][0]["message"].get("tool_calls")
-            good = found is not None and fits(found[0]["function"], tools)
-            right, wrong, cut = right + good, wrong + (found is not None and not good), cut + (found is None)
-            seen |= {call["function"]["name"] for call in found or ()}
+        bounds = judged(server, [bounded(tool) for tool in tools], count, 1500)
+        bench.tell(f"{what}, texts and lists bounded", **bounds)
+        bench.tell(f"{what}, as they are, 150 tokens at most", **judged(server, tools, count // 2, 150))
         kept = per_token(server, tools)
-    size = len(json.dumps(tools))
-    what = f"calls of a random model, {len(tools)} tools of {size} characters"
-    bench.tell(what, fit=right, do_not=wrong, cut_by_length=cut, tools_called=len(seen))
     free = per_token(bench.servers[0], tools)
     bench.tell("per token within calls", grammar=Estimate.of(kept, "ms"), free=Estimate.of(free, "ms"))
 
 
-def given(file: Path) -> list[Tool]:
-    """From a request of the Messages API, or its `tools`."""
-    value = json.loads(file.read_bytes())
-    tools = value["tools"] if isinstance(value, dict) else value
+def judged(server: Server, tools: list[Tool], count: int, max_tokens: int) -> dict[str, int]:
+    """How many were whole and fit, were whole and do not, were cut by their length and are no calls, or never came."""
+    found = {"fit": 0, "do_not": 0, "cut_by_length": 0, "missing": 0}
+    names = set()
+    for seed in range(count):
+        _, answer = server.whole(**asked(tools, seed), max_tokens=max_tokens)
+        choice = answer["choices"][0]
+        if called := choice["message"].get("tool_calls"):
+            found["fit" if all(fits(call["function"], tools) for call in called) else "do_not"] += 1
+            names |= {call["function"]["name"] for call in called}
+        else:
+            found["cut_by_length" if choice["finish_reason"] == "length" else "missing"] += 1
+    return found | {"tools_called": len(names)}
+
+
+def the_clients(release: str, scratch: Path) -> list[Tool]:
+    """What the real client offers its model today; recorded here and now, and kept nowhere."""
+    from tests.prompt.live import recording
+
+    tools = recording(release, scratch / "recorded").first("work").tools
     plain = [tool for tool in tools if "input_schema" in tool]
     return [_tool(tool["name"], tool.get("description", ""), tool["input_schema"]) for tool in plain]
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import re
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from tests.e2e.claude_code import LATEST, Place, headless
+from tests.e2e.claude_code import LATEST, Place, Terminal, headless
 from tests.e2e.proxy_process import Proxy, proxy_process
-from tests.requirements import require_mlx
-from tests.standins.tap import Passed
+from tests.processes import until
+from tests.requirements import require_mlx, require_tmux
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
 
 CLIENT = ("--model", "anthropic-local/embedded", "--dangerously-skip-permissions")
 SHORT = ("--filter-tier", "extreme", "--stub-tools")  # a prompt of 3,000 tokens rather than 15,000
-SLACK_TOKENS = 16  # brackets that close a call may be other tokens when they are read again
+# The harness keeps the client from asking for anything beside the conversation; here only the model can be reached.
+NOWHERE = "http://127.0.0.1:9"
+TALKATIVE = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "",
+    "DISABLE_TELEMETRY": "1",
+    "HTTPS_PROXY": NOWHERE,
+    "HTTP_PROXY": NOWHERE,
+    "NO_PROXY": "127.0.0.1",
+}
 SKILL = """\
 ---
 name: harbor
@@ -30,23 +37,11 @@ Run the command `touch forked.txt`
 """
 
 
-def usage(passed: Passed) -> tuple[int, int]:
-    """Prompt tokens, and those of them that were not computed again."""
-    found: dict[str, int] = {}
-    for data in re.findall(rb"^data: (\{.*\})$", passed.body, re.MULTILINE):
-        event = json.loads(data)
-        found |= event.get("usage") or event.get("message", {}).get("usage") or {}
-    cached = found["cache_read_input_tokens"]
-    return found["input_tokens"] + found["cache_creation_input_tokens"] + cached, cached
-
-
-def text(passed: Passed) -> str:
-    return json.dumps(json.loads(passed.request_body)["messages"])
-
-
-def tools(passed: Passed) -> list[str]:
-    """What tells the conversations of one session apart: the subagent has fewer."""
-    return [tool["name"] for tool in json.loads(passed.request_body).get("tools", ())]
+def engine_metrics(proxy: Proxy) -> dict[str, Any]:
+    """Of the engine behind the proxy, which tells its address."""
+    url = httpx.get(f"{proxy.direct_url}/v1/metrics", timeout=5).json()["backend"]["url"]
+    told: dict[str, Any] = httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=5).json()
+    return told
 
 
 def ask(prompt: str, place: Place, proxy: Proxy, *args: str) -> None:
@@ -54,25 +49,33 @@ def ask(prompt: str, place: Place, proxy: Proxy, *args: str) -> None:
     assert result.rc == 0, result
 
 
-def test_the_main_conversation_is_never_computed_again(place: Place, tmp_path: Path) -> None:
+def ask_in_a_terminal(place: Place, proxy: Proxy) -> None:
+    """Where the client asks for a title beside the conversation."""
+    with Terminal(LATEST, place, proxy.url, args=CLIENT, env=TALKATIVE) as terminal:
+        terminal.wait_for("bypass permissions")
+        terminal.send("Run the command `touch shown.txt`", enter=False)
+        terminal.keys("Enter")
+        terminal.wait_for("I took the steps", 60)
+        until(lambda: engine_metrics(proxy)["memory"]["entries"]["side"] > 0, "the title is there")
+
+
+def test_no_conversation_is_ever_computed_again(place: Place, tmp_path: Path) -> None:
     require_mlx()
+    require_tmux()
     skill = place.project / ".claude" / "skills" / "harbor" / "SKILL.md"
     skill.parent.mkdir(parents=True)
     skill.write_text(SKILL)
     with proxy_process(tmp_path, ["--mode", "local", *SHORT], {}) as proxy:
         ask("Run the command `touch made.txt`", place, proxy)
         ask("/harbor", place, proxy, "--continue")
-        ask("Run the command `touch more.txt`", place, proxy, "--continue")
         ask("/compact", place, proxy, "--continue")
         ask("Run the command `touch last.txt`", place, proxy, "--continue")
-        asked = [passed for passed in proxy.messages if passed.is_stream and passed.status == 200]
-    main = [passed for passed in asked if tools(passed) == tools(asked[0])]
-    assert len(asked) > len(main), "the skill ran in a subagent"
-    lost = []
-    for earlier, later in pairwise(main):
-        grows = len(text(later)) > len(text(earlier))
-        if grows and usage(later)[1] < usage(earlier)[0] - SLACK_TOKENS:
-            lost.append((usage(earlier), usage(later)))
-    assert lost == []
-    shrunk = next(later for earlier, later in pairwise(main) if len(text(later)) < len(text(earlier)))
-    assert usage(shrunk)[1] > usage(shrunk)[0] / 2, "behind the compaction the head is still there"
+        ask_in_a_terminal(place, proxy)
+        told = engine_metrics(proxy)
+    lanes = told["requests"]["lanes"]
+    assert {name: lane["recomputed_tokens"] for name, lane in lanes.items()} == dict.fromkeys(lanes, 0)
+    asked = sorted((lane["requests"] for lane in lanes.values()), reverse=True)
+    assert len(asked) == 4, "the conversation, a subagent, one in a terminal and its title"
+    assert asked[0] >= 4, "two commands, the compaction and what came of them"
+    assert told["memory"]["entries"]["side"] == 1
+    assert told["memory"]["dropped_for_room"] == 0

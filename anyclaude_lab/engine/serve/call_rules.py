@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from anyclaude_lab.engine.serve.call_forms import QWEN_CODER, CallForm
 from anyclaude_lab.wire.events import JsonObject
@@ -17,6 +18,10 @@ STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": 
 # quirk(llguidance): where the next letters are certain it lets through only the tokens in which it would spell them
 # itself, and they may not reach beyond. Models may have longer ones.
 OPTIONS = '%llguidance {"no_forcing": true}'
+# quirk(llguidance): a number without bounds may have any exponent, and 4e358 is none that a client could be given.
+LARGEST = 1e15
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+VALUES = ("enum", "const", "default", "examples")  # what stands in them is no schema
 END_OF_VALUE = "\n</parameter>\n"
 
 
@@ -59,4 +64,17 @@ def _properties(schema: JsonObject) -> dict[str, JsonObject]:
 
 
 def _value(schema: JsonObject) -> str:
-    return f"%json {json.dumps(schema | {'x-guidance': STYLE})}"
+    return f"%json {json.dumps(_finite(schema) | {'x-guidance': STYLE})}"
+
+
+def _finite(schema: Any) -> Any:
+    """The same, with bounds for numbers that have none."""
+    if isinstance(schema, list):
+        return [_finite(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: value if key in VALUES else _finite(value) for key, value in schema.items()}
+    kinds = schema.get("type")
+    if (kinds == "number" or (isinstance(kinds, list) and "number" in kinds)) and not inner.keys() & {*BOUNDS}:
+        inner |= {"minimum": -LARGEST, "maximum": LARGEST}
+    return inner

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -29,6 +30,8 @@ from anyclaude_lab.engine.serve.prefixes import Tokens
 FORMAT = "anyclaude-prefix-1"
 FREE_BYTES = 1 << 30  # left free on the disk, whatever the cap
 ABANDONED_S = 3600.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +112,25 @@ class PrefixFolder:
         """Keep what `write` writes; False, with the reason in `refused`, where the disk or the cap has no room."""
         self.refused = self._no_room(estimate_bytes)
         if self.refused:
-            return False
+            return self._refuse(self.refused)
         scratch = self.folder / f"{uuid.uuid4().hex}.tmp.safetensors"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write(scratch)
             self._commit(scratch, prefix)
         except (OSError, RuntimeError, TypeError, ValueError) as error:
-            self.refused = f"{self.folder} cannot be written: {error}"
-            return False
+            return self._refuse(f"{self.folder} cannot be written: {error}")
         finally:
             for path in (scratch, scratch.with_suffix(".json")):
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
         self.trim()
         return True
+
+    def _refuse(self, reason: str) -> bool:
+        self.refused = reason
+        log.warning("a prefix was not written to disk: %s", reason)
+        return False
 
     def _commit(self, scratch: Path, prefix: Tokens) -> None:
         """Give both files their names, the card last."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anyclaude_lab.engine.fit import fit_of, fitting_window
+from anyclaude_lab.engine.mlx_server import check_model_folder
 from anyclaude_lab.engine.serve import kv
 from anyclaude_lab.engine.serve.disk import PrefixFolder
 from anyclaude_lab.engine.serve.model import LoadedModel, load_model
@@ -52,6 +53,7 @@ class Engine:
 
     def __init__(self, options: Options, on_failure: Callable[[AnyclaudeError], None]) -> None:
         self.ready: Ready | None = None
+        self._failed = False
         self._options, self._on_failure = options, on_failure
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
 
@@ -63,12 +65,14 @@ class Engine:
         """End after the step it is in; what is worth it is written to disk."""
         if self.ready is not None:
             self.ready.scheduler.stop()
+        if self.ready is not None or self._failed:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
             self.ready = self._loaded()
         except AnyclaudeError as error:
+            self._failed = True
             self._on_failure(error)
         else:
             self.ready.scheduler.run()
@@ -78,6 +82,7 @@ class Engine:
         asked, folder = self._options.window_tokens, Path(self._options.model).expanduser()
         if not folder.is_dir():
             return asked
+        check_model_folder(folder)
         window = fitting_window(folder, asked)
         log.info("a full window of %s tokens needs: %s", window, fit_of(folder).told(window or 0))
         return window

@@ -57,6 +57,12 @@ def size_bytes(state: State) -> int:
     return sum(layer.nbytes for layer in state if not layer.empty())
 
 
+def alike(state: State, other: State, tokens: int) -> bool:
+    """Whether `state` has the layers of `other`, and stands for `tokens` tokens as far as they tell."""
+    kinds = [[type(layer) for layer in each] for each in (state, other)]
+    return kinds[0] == kinds[1] and all(layer.offset == tokens for layer in state if type(layer) is KVCache)
+
+
 def quantised(state: State, bits: int) -> State | None:
     """A smaller copy for the disk; None where a layer cannot be quantised."""
     if not grows_only(state):

@@ -74,7 +74,6 @@ def parse_chat(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
         raise InvalidRequest(f"n is {body['n']!r}, but this engine gives one answer to a request")
     limit = _number(body, "max_completion_tokens", 1, None) or _number(body, "max_tokens", 1, None)
     choice, forced_tool = _tool_choice(body, conversation)
-    side = headers.get(SIDE_HEADER)
     return ChatRequest(
         conversation=conversation,
         sampling=_sampling(body),
@@ -86,7 +85,7 @@ def parse_chat(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
         forced_tool=forced_tool,
         lane=headers.get(LANE_HEADER, "")[:200],
         # Conversations of Claude Code always have tools; what has none is a title, a probe, an extraction.
-        side=side == "1" if side is not None else not conversation.tools,
+        side=headers.get(SIDE_HEADER) == "1" or not conversation.tools,
         callable_tools=_tools(body, "callable_tools"),
     )
 

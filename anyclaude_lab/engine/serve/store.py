@@ -7,10 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Literal
 
 from anyclaude_lab.engine.serve import kv
-from anyclaude_lab.engine.serve.disk import PrefixFolder
+from anyclaude_lab.engine.serve.disk import PrefixFolder, digest
 from anyclaude_lab.engine.serve.prefixes import LEAST_TOKENS, Entry, PrefixIndex, Rank, Tokens
 from anyclaude_lab.engine.serve.state_file import load_state, small_copy, write_state
 
@@ -123,7 +124,7 @@ class PrefixStore:
         for card in list(self.folder.newest()) if self.folder else []:
             if self.index.size_bytes + card.size_bytes > self.budget_bytes // 2:
                 break
-            found = self.folder.read(card, load_state) if self.folder else None
+            found = self.folder.read(card, self._load) if self.folder else None
             if found is not None:
                 tokens, state = found
                 self.keep(tokens, state, Rank.HEAD, asked_tokens=len(tokens))
@@ -142,14 +143,22 @@ class PrefixStore:
         card = self.folder.find(prompt) if self.folder else None
         if self.folder is None or card is None or card.tokens <= better_than:
             return None
-        found = self.folder.read(card, load_state)
-        if found is None or not prompt.starts_with(found[0]):
+        found = self.folder.read(card, self._load)
+        if found is None:
             return None
         tokens, state = found
         self.from_disk += 1
         if not kv.grows_only(state):  # cannot be cut out of what grows upon it
             self.keep(tokens, kv.first(state, len(tokens), len(tokens)), Rank.HEAD, asked_tokens=len(tokens))
         return Start(state, len(tokens), "disk")
+
+    def _load(self, path: Path) -> tuple[Tokens, kv.State]:
+        """Raises what mlx raises where the file cannot be read, and ValueError where it holds the state of another
+        prefix, or of other layers."""
+        tokens, state = load_state(path)
+        if digest(tokens) != path.stem or not kv.alike(state, self.fresh(), len(tokens)):
+            raise ValueError("the state of something else")
+        return tokens, state
 
     def _compare(self, entry: Entry, common: int, prompt: Tokens) -> None:
         """A prompt that goes on behind a generated turn shows whether the turn came back as it was."""

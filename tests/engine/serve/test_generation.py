@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import threading
 from pathlib import Path
@@ -97,6 +99,26 @@ def test_a_head_from_disk_serves_the_first_request_of_the_next_process(
         assert bench.scheduler.store.from_disk == 1
     assert answer.cached == 300
     assert answer.text == cold(loaded, other)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_the_state_of_something_else_is_never_used(plain: LoadedModel, tmp_path: Path, warm: bool) -> None:
+    """A whole file with the right checksum, of another prefix: only who meddles can make one."""
+    with engine(plain, disk=tmp_path) as bench:
+        bench.answer(FIRST, head=300)
+        bench.answer(ids(9, 400), head=300)
+    one, other = sorted(tmp_path.glob("*/*.safetensors"))
+    one.write_bytes(other.read_bytes())
+    for card in (one, other):
+        about = json.loads(card.with_suffix(".json").read_text())
+        about["sha256"] = hashlib.sha256(card.read_bytes()).hexdigest()
+        card.with_suffix(".json").write_text(json.dumps(about))
+    with engine(plain, disk=tmp_path) as bench:
+        assert bench.scheduler.store.warm() == 1 if warm else True
+        texts = {tuple(prompt): bench.answer(list(prompt), head=300).text for prompt in (FIRST, ids(9, 400))}
+        assert bench.scheduler.store.folder is not None
+        assert bench.scheduler.store.folder.removed_broken == 1
+    assert texts == {prompt: cold(plain, list(prompt)) for prompt in texts}
 
 
 def test_warmed_heads_are_in_memory_before_the_first_request(loaded: LoadedModel, tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ async def test_calls_in_tags_fit_their_schemas_too(model_folders: dict[str, Path
         (HERMES, '{"name": "Write", "arguments": {"text": "a \\"<b>\\" c", "n": 3}}', True),
         (HERMES, '{"name": "Write", "arguments": {"n": 3}}', False),
         (HERMES, '{"name": "Erase", "arguments": {"text": ""}}', False),
+        (HERMES, '{"name": "Write", "arguments": {"text": "", "share": -2.5}}', True),
+        (HERMES, '{"name": "Write", "arguments": {"text": "", "share": 4e358}}', False),  # beyond any number
         (QWEN_CODER, "<function=Write>\n<parameter=text>\na\n</b>\n</parameter>\n</function>", True),
         (
             QWEN_CODER,
@@ -130,7 +132,7 @@ def test_what_fits_may_be_written_and_what_does_not_may_not(
 ) -> None:
     schema = {
         "type": "object",
-        "properties": {"text": {"type": "string"}, "n": {"type": "integer"}},
+        "properties": {"text": {"type": "string"}, "n": {"type": "integer"}, "share": {"type": ["number", "null"]}},
         "required": ["text"],
         "additionalProperties": False,
     }

@@ -48,7 +48,7 @@ class Client:
 
 @asynccontextmanager
 async def serving(folder: Path, **options: Any) -> AsyncIterator[Client]:
-    engine = Engine(Options(str(folder), 10**9, **options), lambda error: None)
+    engine = Engine(Options(str(folder), **({"memory_bytes": 10**9} | options)), lambda error: None)
     runner = web.AppRunner(Api(engine).application(), handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -123,9 +123,19 @@ async def test_a_follow_up_turn_is_warm_and_seen_in_the_metrics(client: Client) 
     cached = second["usage"]["prompt_tokens_details"]["cached_tokens"]
     assert cached >= first["usage"]["prompt_tokens"]
     metrics = await client.get("/metrics")
-    assert metrics["requests"]["lanes"]["session/main"]["cached_tokens"] == cached
+    told = metrics["requests"]["lanes"]["session/main"]
+    assert (told["requests"], told["cached_tokens"], told["recomputed_tokens"]) == (2, cached, 0)
     assert metrics["memory"]["used_bytes"] <= metrics["memory"]["budget_bytes"]
     assert metrics["prefill"]["step_limit_s"] == 0.25
+
+
+async def test_what_a_lane_has_lost_is_seen_in_the_metrics(model_folders: dict[str, Path]) -> None:
+    async with serving(model_folders["plain"], memory_bytes=0) as client:
+        for _ in range(2):
+            async with client.post(headers={"x-anyclaude-lane": "a"}, messages=LONG, max_tokens=1) as response:
+                tokens = (await response.json())["usage"]["prompt_tokens"]
+        lanes = (await client.get("/metrics"))["requests"]["lanes"]
+    assert lanes["a"]["recomputed_tokens"] == tokens - 1
 
 
 @pytest.mark.parametrize(

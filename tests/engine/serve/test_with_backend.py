@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,11 +87,13 @@ async def test_an_answer_that_comes_back_as_other_tokens_is_told(said: str | Non
     assert f"{diverged} of 1 as other tokens" in str(page.backend({"round_trips": trips}, None, None))
 
 
-async def test_a_side_call_is_kept_as_one(model_folders: dict[str, Path]) -> None:
+@pytest.mark.parametrize("tools", [[], [BASH]])
+async def test_a_side_call_is_kept_as_one(model_folders: dict[str, Path], tools: list[dict[str, Any]]) -> None:
+    """One that says so, or, as the client asks for titles in its own words, one without tools."""
     async with serving(model_folders["plain"]) as client:
         backend = OpenAIBackend("local", f"{client.url}/v1")
-        request = make_request("A title for this, please.", max_tokens=2)
-        await read_events(await backend.send(request, replace(make_call(request), background=True)))
+        request = make_request("A title for this, please.", max_tokens=2, tools=tools)
+        await read_events(await backend.send(request, replace(make_call(request), background=bool(tools))))
         entries = (await client.get("/metrics"))["memory"]["entries"]
         await backend.close()
     assert entries == {"side": 1, "conversation": 0, "head": 0}
