@@ -182,7 +182,7 @@ class OpenAIBackend:
             self._window = found
             fixed = server.profile.window_is_fixed
             self._window_asked_again = self._clock() + (math.inf if fixed else WINDOW_ASKED_AGAIN_S)
-        elif server.profile is GENERIC:  # others do not say while they load; this one hardly ever says
+        elif self._window or server.profile is GENERIC:  # others do not say while they load; this one hardly ever says
             self._window_asked_again = self._clock() + WINDOW_ASKED_AGAIN_S
         return self._window
 

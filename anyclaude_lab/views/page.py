@@ -135,7 +135,7 @@ def _node(node: JsonObject) -> Html:
         tag("b", str(node.get("name"))),
         tag("span", ", ".join(_node_figures(node)), class_="quiet"),
         tag("p", f"Asked last because: {choice}", class_="quiet") if choice else None,
-        tag("p", str(last), class_="problem") if last else None,
+        tag("p", str(last), class_="problem") if last and state != "up" else None,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from anyclaude_lab.backends.base import Reply
 from anyclaude_lab.backends.cluster.node import Node
@@ -15,6 +15,7 @@ from anyclaude_lab.errors import AnyclaudeError, BackendFailed, BackendTimeout, 
 from anyclaude_lab.wire.decoder import Decoder, Ending
 from anyclaude_lab.wire.events import Event, Usage
 
+T = TypeVar("T")
 FAULTS = (BackendUnavailable, BackendTimeout, BackendFailed, StreamCut)
 SILENT = ("message_start", "ping")  # events that say nothing of an answer yet
 
@@ -111,6 +112,19 @@ class Listening:
         return []
 
 
+async def unless_lost(node: Node, doing: asyncio.Future[T]) -> T:
+    """Its result. Raises `BackendUnavailable` where health checks give the node up before; `doing` ends either way."""
+    lost = asyncio.ensure_future(node.lost.wait())
+    try:
+        await asyncio.wait((doing, lost), return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise BackendUnavailable(f"{node.name} does not answer any more")
+        return doing.result()
+    finally:
+        lost.cancel()
+        doing.cancel()
+
+
 Move = Callable[[Stay, AnyclaudeError], Awaitable[tuple[Stay, Reply]]]
 
 
@@ -168,16 +182,7 @@ class Answer:
         async def read() -> bytes | None:
             return await anext(self._body, None)
 
-        reading = asyncio.ensure_future(read())
-        lost = asyncio.ensure_future(self._stay.node.lost.wait())
-        try:
-            await asyncio.wait((reading, lost), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                raise BackendUnavailable(f"{self._stay.node.name} does not answer any more")
-            return reading.result()
-        finally:
-            lost.cancel()
-            reading.cancel()
+        return await unless_lost(self._stay.node, asyncio.ensure_future(read()))
 
     async def _go_elsewhere(self, fault: AnyclaudeError) -> None:
         stay = self._stay

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anyclaude_lab.backends.base import Call, Reply
-from anyclaude_lab.backends.cluster.answer import Answer, Stay
+from anyclaude_lab.backends.cluster.answer import Answer, Stay, unless_lost
 from anyclaude_lab.backends.cluster.node import Node, NodeBackend
 from anyclaude_lab.backends.cluster.seen import BLOCK_TOKENS, Blocks, Seen, blocks_of
 from anyclaude_lab.backends.cluster.strategies import STRATEGIES, Asked, Choice, NodeView, State, choose
@@ -160,10 +160,13 @@ class ClusterBackend:
         node.last_why = why
         node.seen.add(asking.blocks, now)
         self._at_home(asking.call.lane, node)
+        sending = asyncio.ensure_future(node.backend.send(asking.request, asking.call))
         try:
-            reply = await node.backend.send(asking.request, asking.call)
+            reply = await unless_lost(node, sending)
         except BaseException:
             stay.end()
+            if sending.done() and not sending.cancelled() and sending.exception() is None:
+                await sending.result().close()  # it came when nobody wanted it any more
             raise
         reply.why = why
         return stay, reply
@@ -215,10 +218,12 @@ class ClusterBackend:
         return None
 
     async def window_tokens(self) -> int | None:
-        """The smallest window of any node, as a prompt has to fit wherever it goes; one too small to be true is not
-        believed.
+        """The smallest window of any node that is not down, as a prompt has to fit wherever it goes; one too small to
+        be true is not believed.
         """
-        windows = await asyncio.gather(*(node.backend.window_tokens() for node in self.nodes))
+        now = self._clock()
+        heard = [node for node in self.nodes if not node.silent and node.state(now) is not State.DOWN]
+        windows = await asyncio.gather(*(node.backend.window_tokens() for node in heard or self.nodes))
         return min((w for w in windows if w is not None and w >= LEAST_WINDOW_TOKENS), default=None)
 
     async def health(self) -> str | None:

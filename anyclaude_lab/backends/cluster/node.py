@@ -139,9 +139,10 @@ class Node:
         """For metrics and the live page. `cached_share` of reported prompt tokens; unknown is null."""
         state, latency_s = self.state(now), self.latency_s(now)
         waits = self.failures_in_a_row and self.rests_until > now
+        unseen = self.failures_in_a_row and self.rests_until > -math.inf  # since it failed
         return {
             **self.backend.status(),
-            "state": State.DOWN if state is State.UP and self.failures_in_a_row else state,
+            "state": State.DOWN if state is State.UP and unseen else state,
             "in_flight": self.in_flight,
             "queued_tokens": self.queued_tokens,
             "requests": self.requests,

@@ -58,9 +58,16 @@ class FakeNode:
         self.takes_s = 0.0
         self.closed = False
         self.recognised = 0
+        self.stopped = False  # takes a request and never says a word
+        self.let_go = False
 
     async def send(self, request: Request, call: Call) -> Reply:
         self.asked += 1
+        if self.stopped:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.let_go = True
         if self.clock is not None:
             self.clock.now += self.takes_s
         if self.failure is not None:
@@ -191,6 +198,24 @@ async def test_a_refused_request_is_not_tried_elsewhere() -> None:
         await ask(backend)
     assert nodes[1].asked == 0
     assert states(backend) == ["up", "up"]
+
+
+async def test_a_request_is_not_left_at_a_node_that_is_given_up_before_it_says_a_word() -> None:
+    backend, (a, _), _ = cluster(2)
+    a.stopped, a.failure = True, BackendTimeout("a did not answer")
+    asking = asyncio.create_task(ask(backend))
+    while not a.asked:
+        await asyncio.sleep(0)
+    for _ in range(3):
+        assert not asking.done()
+        await backend._check(backend.nodes[0])
+    assert await asking == "b"
+    assert a.let_go and [node.in_flight for node in backend.nodes] == [0, 0]
+    a.window = 8192
+    assert states(backend) == ["down", "up"] and await backend.window_tokens() is None, "it is not asked anything more"
+    a.failure = None
+    await backend._check(backend.nodes[0])
+    assert states(backend) == ["up", "up"] and await backend.window_tokens() == 8192
 
 
 @pytest.mark.parametrize(("silent_s", "answered"), [(200.0, "b"), (400.0, None)])
