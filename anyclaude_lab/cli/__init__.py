@@ -149,7 +149,13 @@ def _run(words: list[str]) -> int:
         raise SettingsError(
             f'There is no command "{first}"; there are: {", ".join(COMMANDS)}, --help, --version.{hint}'
         )
-    return COMMANDS[first].run(words[1:])
+    if first == "record":  # it starts Claude Code, whose files are the user's own affair; the recorder minds its own
+        return COMMANDS[first].run(words[1:])
+    before = os.umask(0o077)  # what is written holds prompts
+    try:
+        return COMMANDS[first].run(words[1:])
+    finally:
+        os.umask(before)
 
 
 def _completion(shell: str) -> str:

@@ -37,7 +37,7 @@ def head_of(variants: Sequence[Variant], **facts: object) -> JsonObject:
 
 def write_head(folder: Path, head: JsonObject) -> None:
     """Create the folder and its `run.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / HEAD).write_bytes(orjson.dumps(head, option=orjson.OPT_INDENT_2))
 
 

@@ -85,7 +85,7 @@ def write_parquet(traces: Traces, folder: Path) -> list[Path]:
         import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
     except ImportError:
         raise SettingsError("Parquet needs pyarrow: pip install pyarrow.") from None
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = []
     for name in ("sessions", "turns", "blocks", "tools", "tool_calls", "events"):
         files.append(folder / f"{name}.parquet")

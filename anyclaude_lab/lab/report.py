@@ -110,7 +110,7 @@ def html(run: Run) -> str:
 
 def write(run: Run, folder: Path) -> list[Path]:
     """`report.html`, `summary.md`, `summary.csv` and `turns.csv` in a folder; with pyarrow `turns.parquet` too."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = {
         "report.html": html(run),
         "summary.md": "\n".join([written(short(run), "markdown"), "", *(f"- {note}" for note in notes(run)), ""]),

@@ -20,6 +20,7 @@ from anyclaude_lab.errors import AnyclaudeError, printable
 from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.prompt.pipeline import Report
 from anyclaude_lab.settings import Secret
+from anyclaude_lab.trace.redaction import SHAPES, START
 from anyclaude_lab.wire.events import Event, JsonObject
 from anyclaude_lab.wire.headers import HeaderPairs, redact_headers
 
@@ -29,8 +30,9 @@ CUT_CHARACTERS = 2000
 LEAST_SECRET = 8  # shorter values would hide ordinary words
 HIDDEN = "***"
 
+# Looser than what a recording hides: a log is read by more people, and nobody replays it.
 _KEY_SHAPES = (
-    re.compile(r"\b(?:sk|tvly|gsk|hf)[-_][A-Za-z0-9_-]{8,}"),
+    re.compile(rf"{START}(?:sk|tvly|gsk|hf)[-_][A-Za-z0-9_-]{{8,}}"),
     re.compile(r"(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
     re.compile(r"(?<=://)[^/@\s\"']+:[^/@\s\"']+(?=@)"),
     re.compile(r"(?<=[?&])((?:api[_-]?|access[_-]?)?(?:key|token)=)[^&\s\"'\\]+", re.IGNORECASE),
@@ -118,6 +120,9 @@ class Log:
             text = text.replace(secret, HIDDEN)
         for shape in _KEY_SHAPES:
             text = shape.sub(lambda match: (match[1] if match.lastindex else "") + HIDDEN, text)
+        for known in SHAPES:
+            if known.anchor in text:
+                text = known.pattern.sub(_with_its_group_hidden, text)
         return printable(text)
 
     def _body(self, body: JsonObject) -> str:
@@ -129,6 +134,11 @@ class Log:
             print(line if self._form is _json_line else message, file=sys.stderr, flush=True)
         if self._file is not None and self.level >= least:
             self._file.append(line + "\n")
+
+
+def _with_its_group_hidden(match: re.Match[str]) -> str:
+    start, end = match.start(1) - match.start(), match.end(1) - match.start()
+    return match[0][:start] + HIDDEN + match[0][end:]
 
 
 class _RotatedFile:

@@ -12,7 +12,7 @@ from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event
 
-KEPT_EVENTS = 512  # about ten seconds of a fast model, half a megabyte
+KEPT_EVENTS = 512  # about ten seconds of a fast model, half a megabyte; a long one counts for each KiB of its text
 
 
 class SharedAnswer:
@@ -82,7 +82,7 @@ class SharedAnswer:
         events = self.prepared.result().take_text(data)
         if events:
             self._kept.append(events)
-            self._events += len(events)
+            self._events += _weight(events)
         return events
 
     def forget(self) -> None:
@@ -90,8 +90,8 @@ class SharedAnswer:
         if not self._called and self._events <= KEPT_EVENTS:
             return
         needed = min((reader.at for reader in self.readers), default=0)
-        while self._kept and (self._forgotten < needed or self._events > KEPT_EVENTS):
-            self._events -= len(self._kept.pop(0))
+        while self._kept and (self._forgotten < needed or (self._events > KEPT_EVENTS and len(self._kept) > 1)):
+            self._events -= _weight(self._kept.pop(0))
             self._forgotten += 1
 
     async def let_go(self) -> None:
@@ -120,7 +120,7 @@ class SharedAnswer:
             raise StopAsyncIteration
         if events:
             self._kept.append(events)
-            self._events += len(events)
+            self._events += _weight(events)
             self._called = self._called or any(map(_begins_call, events))
         return events
 
@@ -170,6 +170,16 @@ class Reader:
         """Read no more; whether nobody else does."""
         self.answer.readers.discard(self)
         return not self.answer.readers
+
+
+def _weight(events: list[Event]) -> int:
+    """How much of `KEPT_EVENTS` they take."""
+    weight = len(events)
+    for event in events:
+        delta = event.data.get("delta")
+        if isinstance(delta, dict):
+            weight += sum(len(value) for value in delta.values() if isinstance(value, str)) // 1024
+    return weight
 
 
 async def _open(prepared: asyncio.Future[Exchange]) -> Exchange:

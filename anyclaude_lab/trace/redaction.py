@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 _ROUNDS = 8  # a replacement can lay a boundary bare that another shape needs; two rounds are usual
@@ -22,11 +23,21 @@ class Shape(NamedTuple):
     """One spelling of a secret. Its only group is what is replaced; text without `anchor` is not searched."""
 
     anchor: str
-    pattern: re.Pattern[str]
+    source: str
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled on first use: most anchors are never met, and all of them would take a start's time."""
+        return _compiled(self.source)
+
+
+@cache
+def _compiled(source: str) -> re.Pattern[str]:
+    return re.compile(source)
 
 
 # Texts are searched as they stand, so a line end may be spelled `\n`, and a quote `\"` or `\\\"`.
-_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
+START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 _STARTED = r"(?:(?<![A-Za-z0-9]sk-)|(?<=\\[nrt]sk-))"  # the same, looking back over `sk-`
 _GIVEN_TO = r"""\\{0,6}["']?\s{0,4}[:=]\s{0,4}\\{0,6}["']?"""
 _VALUE = r"[A-Za-z0-9_\-/+=~@%!#^&*$]"
@@ -36,7 +47,7 @@ _NUMBERED_LINES = r"(?>[A-Za-z0-9+/=\s:,→]|\\+(?:[nrt]|u2192))+"  # base64, as
 
 def _shapes(anchors: str, pattern: str) -> list[Shape]:
     """A row for each anchor, which stands where the pattern says `ANCHOR`: a literal at its head is found fast."""
-    return [Shape(anchor, re.compile(pattern.replace("ANCHOR", re.escape(anchor)))) for anchor in anchors.split()]
+    return [Shape(anchor, pattern.replace("ANCHOR", re.escape(anchor))) for anchor in anchors.split()]
 
 
 _NAMES = " ".join(
@@ -120,7 +131,7 @@ class Redaction:
         for spelling in _spellings(self.home):
             if spelling in text:
                 hidden = re.sub(r"[^/\\-]+\Z", lambda name: "~" * len(name[0]), spelling)
-                text = re.sub(rf"{_START}{re.escape(spelling)}(?![A-Za-z0-9_])", hidden.replace("\\", r"\\"), text)
+                text = re.sub(rf"{START}{re.escape(spelling)}(?![A-Za-z0-9_])", hidden.replace("\\", r"\\"), text)
         return text
 
     def _joined(self, text: str) -> str:
