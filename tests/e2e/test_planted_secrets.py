@@ -20,7 +20,7 @@ from tests.reliability.test_secrets import BASIC, OURS, PAGES, PASSWORD, with_pa
 from tests.standins.anthropic_api import AnthropicStandIn
 from tests.standins.conversation import Conversation
 from tests.standins.http import running
-from tests.standins.script import Refusal, Reply, StreamError, ToolCall, reply
+from tests.standins.script import Fault, Refusal, Reply, StreamError, ToolCall, reply
 
 CLIENTS = {
     "ANTHROPIC_AUTH_TOKEN": "sk-ant-oat01-of-the-client-a71e55d0",
@@ -76,7 +76,7 @@ def env_of(mode: str, url: Mapping[str, str]) -> dict[str, str]:
 @pytest.mark.parametrize("mode", ["local", "claude"])  # the others share one or the other's way
 def test_no_key_is_in_anything_the_proxy_writes_or_shows(mode: str, place: Place, start_proxy: StartProxy) -> None:
     said = f"these keys are wrong: {' '.join([*OURS.values(), PASSWORD, BASIC])}"
-    mishaps = [Refusal(500, said), StreamError("text", message=said)]
+    mishaps: list[Fault | Refusal] = [Refusal(500, said), StreamError("text", message=said)]
     session = LeakySession(place.project, mishaps=mishaps if mode != "claude" else [], at=1)
     standin = (
         AnthropicStandIn(session.policy)
