@@ -44,7 +44,7 @@ fuzz: $(VENV)/installed-dev
 
 # Hours of the real proxy and client under faults; each part leaves its figures in benchmarks/soak/results.
 soak: clients
-	for part in streams cluster sessions; do $(BIN)/python -m benchmarks.soak $$part || exit 1; done
+	for part in streams cluster sessions "sessions --real-timers"; do $(BIN)/python -m benchmarks.soak $$part || exit 1; done
 
 # Known weaknesses of the locked dependencies; without a network it says so and passes.
 audit: $(VENV)/installed-dev

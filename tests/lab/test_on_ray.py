@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 import anyclaude_lab as lab
@@ -26,6 +31,27 @@ def without(cells: list[JsonObject], names: set[str]) -> dict[str, JsonObject]:
     return {cell["key"]: {k: v for k, v in cell.items() if k not in names} for cell in cells}
 
 
+@contextmanager
+def listeners() -> Iterator[Callable[[], list[str]]]:
+    """Where processes of ours listen meanwhile; those addresses that other machines reach."""
+    seen, over = set[str](), threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.5):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    seen.update(c.laddr.ip for c in process.net_connections("inet") if c.status == "LISTEN")
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield lambda: sorted(ip for ip in seen if not ipaddress.ip_address(ip.removeprefix("::ffff:")).is_loopback)
+    finally:
+        over.set()
+        looking.join()
+    assert seen, "not even a loopback address was seen"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no Ray worker to be relied on")
 @pytest.mark.ray
 def test_two_workers_find_what_two_shards_do_and_what_one_machine_does(
@@ -39,7 +65,9 @@ def test_two_workers_find_what_two_shards_do_and_what_one_machine_does(
         lab.replay(traces, VARIANTS, shard=(number, 2), out=out, turns_per_session=3, progress=False)
     head, sharded, complaints = combine([tmp_path / "1", tmp_path / "2"])
     words = ["replay", *map(str, FILES), "--backend", "scripted", "--stub-tools", "off,on", "--turns", "3"]
-    assert main([*words, "--engine", "ray", "--workers", "2", "--out", str(tmp_path / "ray")]) == 0
+    with listeners() as strangers:
+        assert main([*words, "--engine", "ray", "--workers", "2", "--out", str(tmp_path / "ray")]) == 0
+    assert strangers() == [], "it listens to other machines"
     rayed = load_run(tmp_path / "ray")
     whole = lab.replay(traces, VARIANTS, turns_per_session=3, progress=False)
     ours = {"position", "variant"}  # the command names its variants itself
