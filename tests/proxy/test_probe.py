@@ -10,6 +10,9 @@ import pytest
 
 from anyclaude_lab.proxy.running import running
 from anyclaude_lab.settings import load_settings
+from tests.e2e.proxy_process import proxy_process
+from tests.processes import until
+from tests.standins import http
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.script import reply
 
@@ -30,3 +33,11 @@ async def test_what_a_server_can_do_stands_in_the_log_and_in_the_metrics(mode: s
             status = proxy.serving.backend_status()
             for told in status.get("nodes", [status]):
                 assert told["capabilities"]["tools"] is True
+
+
+def test_the_program_does_so_by_itself(tmp_path: Path) -> None:
+    with http.running(OpenAIStandIn([reply("OK")] * 3)) as server:
+        with proxy_process(tmp_path, (), {"LOCAL_URL": f"{server.url}/v1", "ANYCLAUDE_PROBE": "yes"}):
+            log = tmp_path / ".anyclaude" / "logs" / "proxy.log"
+            until(lambda: "local can: streaming yes" in log.read_text(), "what the server can do is told")
+        assert len(server.chats) == 3

@@ -31,7 +31,7 @@ from anyclaude_lab.settings import MODES, LocalSettings, Settings
 from tests.requirements import require_mlx
 from tests.standins.http import Exchange, Responder, StandIn, running
 from tests.standins.openai_api import OpenAIStandIn
-from tests.standins.script import Text, reply
+from tests.standins.script import Refusal, Text, reply
 
 OURS: dict[str, str | None] = {
     "ANTHROPIC_BASE_URL": "http://127.0.0.1:49152",
@@ -308,3 +308,12 @@ def test_the_proxy_alone_needs_no_claude(machine: Machine) -> None:
         done = machine.check("--proxy-only", LOCAL_URL=f"{server.url}/v1")
     assert lines(done)["claude"].startswith("note")
     assert done.returncode == 0, done.stdout
+
+
+def test_of_a_cluster_each_node_is_told(machine: Machine) -> None:
+    able = OpenAIStandIn([reply(Text("OK"))] * 3, profile="vllm")
+    with running(able) as a, running(OpenAIStandIn([Refusal(500)], profile="vllm")) as b:
+        nodes = json.dumps([{"id": "a", "url": a.url}, {"id": "b", "url": b.url}])
+        done = machine.check("--proxy-only", "--mode", "mlx-cluster", MLX_CLUSTER_NODES=nodes)
+    told = lines(done)["abilities"]
+    assert "ok a: streaming yes" in told and "note b: the server did not say" in told, done.stdout
