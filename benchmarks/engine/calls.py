@@ -12,7 +12,7 @@ from benchmarks.engine.measure import Bench, Estimate
 from benchmarks.engine.serving import Messages, Server, ours
 
 CALLS = 200
-MOST_LETTERS, MOST_ITEMS = 24, 3  # random weights would write for ever
+MOST_LETTERS, MOST_ITEMS = 12, 3  # random weights would write for ever
 TALK: Messages = [{"role": "user", "content": "Do something."}]
 Tool = dict[str, Any]
 

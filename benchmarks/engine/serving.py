@@ -28,12 +28,20 @@ Messages = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer of one token: seconds until it was there, and its prompt."""
+    """One answer of one token: seconds until it was there, and its prompt.
+
+    `progress`: seconds at which a share of the prompt was computed, as it was told.
+    """
 
     seconds: float
     prompt_tokens: int
     cached_tokens: int
     text: str
+    progress: tuple[tuple[float, float], ...] = ()
+
+    def behind(self, share: float) -> float:
+        """What part of the time went to the prompt's tokens behind `share` of them."""
+        return 1 - next(seconds for done, seconds in self.progress if done >= share) / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,11 @@ class Server:
     def ask(self, messages: Messages, *, tools: bool = True, max_tokens: int = 1) -> Reply:
         began, text = time.perf_counter(), ""
         usage: dict[str, Any] = {}
+        progress = []
         with self._stream(messages, tools, max_tokens) as lines:
             for line in lines:
+                if share := _share(line):
+                    progress.append((share, time.perf_counter() - began))
                 chunk = json.loads(line[6:]) if line.startswith("data: {") else {}
                 for choice in chunk.get("choices", ()):
                     text += choice["delta"].get("content") or ""
@@ -55,7 +66,7 @@ class Server:
                         seconds = time.perf_counter() - began
                 usage = chunk.get("usage") or usage
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
-        return Reply(seconds, usage["prompt_tokens"], cached, text)
+        return Reply(seconds, usage["prompt_tokens"], cached, text, tuple(progress))
 
     def whole(self, **body: Any) -> tuple[float, dict[str, Any]]:
         """Seconds, and the answer to a request that is not streamed."""
@@ -78,8 +89,7 @@ class Server:
         """Ask, and hang up once `share` of the prompt is computed."""
         with self._stream(messages, True, 1) as lines:
             for line in lines:
-                done, _, total = line.removeprefix(": keepalive ").partition("/")
-                if total.isdigit() and int(done) >= share * int(total):
+                if (_share(line) or 0.0) >= share:
                     return
 
     def begin(self, messages: Messages, when: Callable[[], None]) -> None:
@@ -100,6 +110,12 @@ class Server:
         with CLIENT.stream("POST", f"{self.url}/v1/chat/completions", json=body) as response:
             response.raise_for_status()
             yield response.iter_lines()
+
+
+def _share(line: str) -> float | None:
+    """Of the prompt, where a line tells the progress."""
+    done, _, total = line.removeprefix(": keepalive ").partition("/")
+    return int(done) / int(total) if line.startswith(": keepalive ") and total.isdigit() else None
 
 
 @contextmanager

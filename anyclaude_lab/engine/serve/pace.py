@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median_low
 
 STEP_S = 0.25
 SIZES = (64, 128, 256, 512, 1024, 2048)
@@ -18,14 +19,14 @@ FELT_TOKENS = 1024  # behind fewer tokens than that attention costs next to noth
 class Pace:
     """Learns from every full step; a new conversation begins where the last one was.
 
-    The best of the last three counts: a machine that was busy for a moment must not end in tiny steps, each of which
+    The median of the last five counts: a machine that was busy for a moment must not end in tiny steps, each of which
     costs more than its tokens. A step is taken to slow down as its context grows, as if attention were all of it.
     """
 
     step_s: float = STEP_S
     sizes: Sequence[int] = SIZES
     _tokens: int = 256
-    _steps: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=3))  # (context, seconds a token)
+    _steps: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=5))  # (context, seconds a token)
 
     def step_tokens(self, context: int = 0) -> int:
         """The largest size that should end in time behind `context` tokens.
@@ -45,4 +46,4 @@ class Pace:
 
     def _lasts_s(self, size: int, context: int) -> float:
         end = context + size
-        return min(size * each_s * max(1.0, end / max(seen, FELT_TOKENS)) for seen, each_s in self._steps)
+        return size * median_low(each_s * max(1.0, end / max(seen, FELT_TOKENS)) for seen, each_s in self._steps)
