@@ -71,20 +71,23 @@ def project(bench: Bench) -> None:
 
 
 def restart(bench: Bench) -> None:
-    """The first request of a process, cold against with its head on disk. Only ours keeps any."""
+    """The first request of a process, cold against with its head on disk: read at the start, as where a proxy starts
+    it, or by the request itself. Only ours keeps any.
+    """
     tokens = max(bench.tokens)
-    for bits in (None, 16, 8):
+    for bits, warm in ((None, True), (None, False), (16, True), (8, True)):
         gains: list[float] = []
         megabytes = 0.0
         for number in bench.rounds(lambda: [gains]):  # noqa: B023 - read at once
-            disk, talk = bench.scratch / f"disk-{bits}-{number}", bench.talk(tokens)
+            disk, talk = bench.scratch / f"disk-{bits}-{warm}-{number}", bench.talk(tokens)
             with ours(bench.model, disk, bits) as server:
                 cold = server.ask(talk)
-            with ours(bench.model, disk, bits, warm=number % 2 == 1) as server:
+            with ours(bench.model, disk, bits, warm=warm) as server:
                 talk[-1] = {"role": "user", "content": "Something else."}
                 gains.append(cold.seconds / server.ask(talk).seconds)
             megabytes = sum(file.stat().st_size for file in disk.glob("*/*.safetensors")) / 1e6
-        what = f"cold / first request after a restart, {tokens} tokens, {bits or 32}-bit file"
+        when = "at the start" if warm else "by the request"
+        what = f"cold / first request after a restart, {tokens} tokens, {bits or 32}-bit file read {when}"
         bench.tell(what, ours=Estimate.of(gains), file_mb=megabytes)
 
 
@@ -135,25 +138,27 @@ def p95(values: list[float]) -> float:
 
 
 def retry(bench: Bench) -> None:
-    """The same prompt again after the client left at 80 % of its tokens; the last fifth has more than a fifth of the
-    work where attention counts, so what it takes of a cold prefill stands beside it.
+    """The same prompt again after the client left at 80 %: of its tokens, then of the time that it takes.
 
-    Stock is left at the first of its steps behind that; both go on until they notice.
+    The last fifth of the tokens is more than a fifth of the work where attention counts: what was left stands beside
+    it. Both servers are left at the first of their steps behind that share, and go on until they notice.
     """
     tokens = max(bench.tokens)
-    rest: list[float] = []
+    for of in ("tokens", "time"):
+        rest: list[float] = []
 
-    def measure(server: Server) -> float:
-        cold = server.ask(bench.talk(tokens))
-        if server.name == "ours":
-            rest.append(cold.behind(LEFT_AT))
-        talk = bench.talk(tokens)
-        server.leave_at(talk, LEFT_AT)
-        return server.ask(talk).seconds / cold.seconds
+        def measure(server: Server, of: str = of, rest: list[float] = rest) -> float:
+            cold = server.ask(bench.talk(tokens))
+            share = LEFT_AT if of == "tokens" else cold.done_after(LEFT_AT)
+            if server.name == "ours":
+                rest.append(cold.behind(share))
+            talk = bench.talk(tokens)
+            server.leave_at(talk, share)
+            return server.ask(talk).seconds / cold.seconds
 
-    found = bench.each(measure)
-    bench.tell(f"retry after leaving at 80 % / cold, {tokens} tokens", **estimates(found))
-    bench.tell("the last 20 % of a cold prefill / all of it", ours=Estimate.of(rest))
+        found = bench.each(measure)
+        bench.tell(f"retry after leaving at 80 % of the {of} / cold, {tokens} tokens", **estimates(found))
+        bench.tell(f"what was left of a cold prefill at 80 % of the {of}", ours=Estimate.of(rest))
 
 
 def crowd(bench: Bench) -> None:

@@ -43,6 +43,10 @@ class Reply:
         """What part of the time went to the prompt's tokens behind `share` of them."""
         return 1 - next(seconds for done, seconds in self.progress if done >= share) / self.seconds
 
+    def done_after(self, share: float) -> float:
+        """The share of the prompt that was computed after that share of the time."""
+        return max(done for done, seconds in self.progress if seconds <= share * self.seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
