@@ -7,7 +7,6 @@ around it (where it stood, what was found) is the caller's.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -210,7 +209,7 @@ class Milliseconds(Kind):
         return f"{'0 or ' if self.zero else ''}{self.lowest} to {self.highest} (milliseconds)"
 
     def read(self, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise Refused
         if not (self.lowest <= value <= self.highest or (self.zero and value == 0)):
             raise Refused

@@ -505,6 +505,11 @@ def test_a_key_is_shown_nowhere(row: Setting, here: Given) -> None:
         assert marker not in here.refusal()
 
 
+def test_a_duration_longer_than_any_number_of_the_machine_is_refused(here: Given) -> None:
+    here.file(nested("requestTimeout", 10**400))
+    assert "requestTimeout" in here.refusal()
+
+
 def test_a_text_that_would_forge_a_header_is_refused(here: Given) -> None:
     here.file(nested("backends.openrouter.appTitle", "mine\r\nx-forged: yes"))
     assert "control character" in here.refusal()
