@@ -87,7 +87,7 @@ def ours(folder: Path, name: str, *args: str, planted_us: int | None = None, **e
     port = free_port()
     program = ["anyclaude_lab.proxy"] if planted_us is None else ["benchmarks.proxies.slowed", str(planted_us)]
     command = [sys.executable, "-m", *program, "--proxy-only", "--port", str(port), *args]
-    with process(command, folder / name.replace(" ", "-"), **env) as p:
+    with process(command, folder / name.replace(" ", "-"), ANYCLAUDE_PROBE="no", **env) as p:
         _listening(port, p)
         yield Subject(name, port, p.pid)
 

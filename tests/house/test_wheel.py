@@ -157,7 +157,7 @@ def test_its_proxy_answers_without_mlx(installed: Installed) -> None:
     ask = {"model": "claude-x", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
     with (
         running(OpenAIStandIn([reply("Good day.")])) as backend,
-        installed.proxy(LOCAL_URL=f"{backend.url}/v1") as url,
+        installed.proxy(LOCAL_URL=f"{backend.url}/v1", ANYCLAUDE_PROBE="no") as url,
         httpx.Client(base_url=url, trust_env=False) as client,
     ):
         assert client.get("/health/live").json() == {"status": "alive"}
