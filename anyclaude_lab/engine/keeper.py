@@ -92,6 +92,7 @@ class Keeper:
     grace_s: float
     me: ProcessMark = field(default_factory=lambda: ProcessMark.of(os.getpid()))
     _ready: bool = False
+    _refused: bool = False
 
     def keep(self) -> None:
         """Start the server, stay as long as it is held, end it."""
@@ -113,6 +114,7 @@ class Keeper:
         while True:
             code = server.poll()
             if code is not None:
+                self._refused = not self._ready and code == self.spec.refusal_code
                 return f"{self.spec.engine} ended{'' if self._ready else ' while starting'} with {exit_words(code)}."
             if not self._ready:
                 if answer.refusal:
@@ -144,8 +146,11 @@ class Keeper:
             server.kill()
             server.wait()
             if ours and reason:
-                detail = f"{reason}\nLast lines of {self.log_path}:\n{tail(self.log_path)}"
-                self.folder.write(replace(ours, state="failed", detail=detail))
+                last = tail(self.log_path)
+                detail = f"{reason}\nLast lines of {self.log_path}:\n{last}"
+                if self._refused and last:
+                    detail = last.splitlines()[-1]
+                self.folder.write(replace(ours, state="failed", detail=detail, refused=self._refused))
             elif ours:
                 self.folder.remove()
             return True

@@ -64,7 +64,7 @@ class ProcessMark:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What the keeper says about its server. `detail` is the sentence that explains `failed`."""
+    """What the keeper says about its server. `detail` explains `failed`; it is the server's own where it `refused`."""
 
     keeper: ProcessMark
     version: str
@@ -73,6 +73,7 @@ class Lease:
     url: str | None = None
     server: ProcessMark | None = None
     detail: str | None = None
+    refused: bool = False
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:

@@ -60,4 +60,5 @@ def own_server(
         port=port,
         startup_timeout_s=startup_timeout_s,
         remarks=ground.remarks,
+        refusal_code=2,
     )

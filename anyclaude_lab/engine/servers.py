@@ -25,7 +25,7 @@ from pathlib import Path
 from anyclaude_lab import __version__
 from anyclaude_lab.engine.lease import JsonObject, Lease, LeaseFolder, ProcessMark, end_process
 from anyclaude_lab.engine.spec import ServerSpec
-from anyclaude_lab.errors import BackendUnavailable
+from anyclaude_lab.errors import AnyclaudeError, BackendUnavailable, SettingsError
 
 GRACE_S = 10.0
 RESTART_AFTER_S = 10.0  # a model that does not fit must not be loaded again and again by whoever asks for its health
@@ -68,7 +68,8 @@ class SharedServer:
         """The server once it answers.
 
         Raises BackendUnavailable when it is still starting after `timeout_s` (None: wait as long as its start may
-        take), and when it failed: with the reason, the end of its log, and when to ask again.
+        take), and when it failed: with the reason, the end of its log, and when to ask again. Raises SettingsError
+        with its own sentence where it said that it cannot serve this model.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -82,10 +83,14 @@ class SharedServer:
                 raise BackendUnavailable(still, retry_after_s=RETRY_AFTER_S)
             await asyncio.sleep(POLL_S)
 
-    async def _failed(self, lease: Lease | None) -> BackendUnavailable:
+    async def _failed(self, lease: Lease | None) -> AnyclaudeError:
         """The error that says why; orders a new start unless the last one was just now."""
         why = lease.detail if lease and lease.detail else f"{self.spec.engine} ended unexpectedly."
         wait_s = self._joined_at + self.restart_after_s - time.monotonic()
+        if lease is not None and lease.refused:
+            if wait_s <= 0:  # the user may have mended it
+                await asyncio.to_thread(self._join)
+            return SettingsError(why)
         if wait_s > 0:
             wait_s = math.ceil(wait_s)
             return BackendUnavailable(f"{why}\nIt is started again in {wait_s} s.", retry_after_s=wait_s)

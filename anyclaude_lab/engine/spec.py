@@ -35,6 +35,7 @@ class ServerSpec:
     port: int | None = None  # None: a free one
     startup_timeout_s: float = 120.0
     remarks: tuple[str, ...] = ()  # first lines of the log
+    refusal_code: int | None = None  # the exit code of a program whose last line then says why it cannot serve
 
     @property
     def fingerprint(self) -> str:

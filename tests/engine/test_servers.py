@@ -22,7 +22,7 @@ from anyclaude_lab.engine.keeper import cap_log
 from anyclaude_lab.engine.lease import Lease, LeaseFolder, ProcessMark
 from anyclaude_lab.engine.servers import SharedServer, keeper_environment, shared_server
 from anyclaude_lab.engine.spec import PORT, ServerSpec
-from anyclaude_lab.errors import BackendUnavailable
+from anyclaude_lab.errors import BackendUnavailable, SettingsError
 from tests.processes import DEADLINE_S, gone, until
 
 FAKE = str(Path(__file__).with_name("fake_server.py"))
@@ -195,6 +195,22 @@ async def test_server_that_cannot_start_says_why(bench: Bench) -> None:
         with pytest.raises(BackendUnavailable, match="while starting with exit code 3") as raised:
             await server.running()
         assert "weights do not fit" in raised.value.message
+
+
+async def test_server_that_says_that_it_cannot_serve_is_quoted_and_not_asked_again_at_once(bench: Bench) -> None:
+    spec = replace(bench.spec("broken"), refusal_code=3)
+    async with bench.share(spec, restart_after_s=600) as server:
+        for _ in range(2):
+            with pytest.raises(SettingsError) as raised:
+                await server.running()
+            assert raised.value.message == "ValueError: weights do not fit"
+            assert not raised.value.retryable
+        assert len(bench.loads) == 1
+    async with bench.share(spec, restart_after_s=0) as server:
+        for _ in range(2):
+            with pytest.raises(SettingsError):
+                await server.running()
+        assert len(bench.loads) > 2, "somebody may have mended the model"
 
 
 async def test_server_that_cannot_start_is_not_started_by_everyone_who_asks(bench: Bench) -> None:
