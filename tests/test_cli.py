@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,10 @@ def test_traces_are_verified_scrubbed_exported_and_imported_again(
     assert main(["import", "fix.har", "--out", "again"]) == 0
     assert main(["verify", "again"]) == 0
     assert "5 exchanges in 1 traces" in capsys.readouterr().out
+    written = [path for name in ("shared", "fix.har", "again") for path in (folder / name, *(folder / name).rglob("*"))]
+    assert len(written) == 5
+    if sys.platform != "win32":  # they hold prompts
+        assert [str(path) for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
 def test_damage_is_told_with_its_place_and_code_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
