@@ -368,7 +368,7 @@ async def test_a_body_that_came_compressed_unasked_is_read() -> None:
     assert await read_inflated(compressed(zlib.compress(b"hello"), "deflate")) == b"hello"
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"hello" * 1000)[:-9], b"no gzip at all"])
+@pytest.mark.parametrize("body", [gzip.compress(b"hello" * 1000)[:-9], b"no gzip at all"], ids=["cut", "foreign"])
 async def test_a_compressed_body_that_is_damaged_is_cut(body: bytes) -> None:
     with pytest.raises(StreamCut, match="compressed"):
         await read_inflated(compressed(body))

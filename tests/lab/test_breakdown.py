@@ -162,9 +162,13 @@ def test_prices_are_dated_and_a_file_goes_before_them(tmp_path: Any) -> None:
     ("text", "said"),
     [
         ("date = ", "not TOML"),
-        ("a = " + "[" * 100_000, "not TOML"),
-        ('date = "x"\n[models.a]\ninput = ' + "9" * 5000, "not TOML"),
-        ('date = "x"\n[models.a]\ninput = 1\noutput = 1\n[models.a.over_prompt_tokens.' + "9" * 5000 + "]", "number"),
+        pytest.param("a = " + "[" * 100_000, "not TOML", id="deep"),
+        pytest.param('date = "x"\n[models.a]\ninput = ' + "9" * 5000, "not TOML", id="a long number"),
+        pytest.param(
+            'date = "x"\n[models.a]\ninput = 1\noutput = 1\n[models.a.over_prompt_tokens.' + "9" * 5000 + "]",
+            "number",
+            id="a long number as a name",
+        ),
         ('date = "x"', "models"),
         ('date = "x"\n[models.a]\ninput = 1', "input and output"),
         ('date = "x"\n[models.a]\ninput = -1\noutput = 1', "input and output"),
