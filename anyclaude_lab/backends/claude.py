@@ -102,11 +102,11 @@ class InflatingDecoder(AnthropicDecoder):
         self._inflate = zlib.decompressobj(window_bits)
         self._blind = False
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes, *, skim: bool = False) -> list[Event]:
         if self._blind:
             return []
         try:
-            return super().feed(self._inflate.decompress(data))
+            return super().feed(self._inflate.decompress(data), skim=skim)
         except zlib.error as error:
             self._blind = True  # the client reads the bytes all the same
             self.failure = BackendFailed(f"The stream is not compressed as its header says: {error}")

@@ -6,6 +6,7 @@ A reader takes the bytes as they come, however they were cut, and puts the piece
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Protocol
 
 SIZE = re.compile(rb"[0-9a-fA-F]{1,15}[ \t]*(?:;[^\r\n]*)?")
@@ -15,6 +16,12 @@ LONGEST_LINE_BYTES = 64 * 1024
 
 class Unframed(ValueError):
     """The bytes do not keep to the framing that their head announced."""
+
+
+@lru_cache(maxsize=1024)
+def _plain_size(line: bytes) -> int:
+    """The size that a line says and nothing else; 0 for every other line, and the last one. The same few come again."""
+    return int(line, 16) if PLAIN_SIZE.fullmatch(line) else 0
 
 
 class Body(Protocol):
@@ -78,9 +85,9 @@ class Chunked:
                 continue
             end = data.find(b"\r\n", at)
             line = data[at:end]
-            if between and end > at and PLAIN_SIZE.fullmatch(line):
-                stop = end + 2 + int(line, 16)
-                if stop > end + 2 and data[stop : stop + 2] == b"\r\n":  # a whole chunk, as nearly always
+            if between and end > at and (length := _plain_size(line)):
+                stop = end + 2 + length
+                if data[stop : stop + 2] == b"\r\n":  # a whole chunk, as nearly always
                     pieces.append(data[end + 2 : stop])
                     at = stop + 2
                     continue

@@ -29,7 +29,7 @@ class BodyWriter:
 
     @property
     def flowing(self) -> bool:
-        """Whether `sent` would send: the head is out, and the client is there and reads."""
+        """Whether `push` may send: the head is out, and the client is there and reads."""
         transport = self._transport
         return transport is not None and transport.get_write_buffer_size() <= FULL_BYTES and not transport.is_closing()
 
@@ -43,8 +43,13 @@ class BodyWriter:
             return False
         if transport.is_closing():
             raise ConnectionResetError("The client has closed its connection.")
-        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self.push(data)
         return True
+
+    def push(self, data: bytes) -> None:
+        """Send a piece that is not empty, right after `flowing` was found true."""
+        assert self._transport is not None, "it flows"
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def write(self, data: bytes) -> None:
         """Send a piece, with the head before the first; waits while the client does not read."""

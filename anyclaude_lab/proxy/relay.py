@@ -14,6 +14,7 @@ from anyclaude_lab.errors import AnyclaudeError, InvalidRequest
 from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.proxy.body_writer import BodyWriter
 from anyclaude_lab.proxy.serving import CLIENT_LEFT, Serving, new_request_id, read_body
+from anyclaude_lab.wire.anthropic import AnthropicDecoder
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event
 from anyclaude_lab.wire.grammar import StreamGrammar
@@ -23,6 +24,7 @@ from anyclaude_lab.wire.request import Request, parse_request
 if TYPE_CHECKING:
     from anyclaude_lab.trace.record import Recording
 
+GULP_PIECES = 32
 NOT_MESSAGES = Request({"model": "", "messages": []})
 NOT_ASKED_FOR = ("Date", "Server", "Content-Type")  # what aiohttp puts into every answer
 
@@ -78,19 +80,19 @@ async def _copy(
     assert reply is not None
     response = Relayed(reply.status, reply.headers)
     body = BodyWriter(response)
-    witness = StreamGrammar(strict=False) if reply.decoder is not None else None
+    witness = _Witness(serving, exchange, reply.decoder) if isinstance(reply.decoder, AnthropicDecoder) else None
     cut, status = False, reply.status
 
     def passed(data: bytes) -> None:
         if recording is not None:
             recording.wrote(data)
-        if witness is not None and reply.decoder is not None:
-            _see(serving, exchange, witness, reply.decoder.feed(data))
+        if witness is not None:
+            witness.saw(data)
 
     def take(data: bytes) -> bool:
         if not body.flowing:
             return False
-        body.sent(data)
+        body.push(data)
         passed(data)
         return True
 
@@ -104,14 +106,9 @@ async def _copy(
                 passed(data)
         except AnyclaudeError as failure:
             exchange.failure, cut = failure, True
-        if witness is not None and reply.decoder is not None:
-            _see(serving, exchange, witness, reply.decoder.close())
-            exchange.ending = Ending.CUT if cut else reply.decoder.ending
-            exchange.usage = reply.decoder.usage
-            if witness.finish(exchange.ending):
-                serving.metrics.grammar_violations.labels("relayed").inc()
-        else:
-            exchange.ending = Ending.CUT if cut else Ending.COMPLETE
+        exchange.ending = Ending.CUT if cut else Ending.COMPLETE
+        if witness is not None:
+            witness.close(cut=cut)
         if cut and http.transport is not None:
             http.transport.close()
         else:
@@ -123,21 +120,58 @@ async def _copy(
         raise
     finally:
         reply.hand_to(None)
+        if witness is not None:
+            witness.read()
         await exchange.close()
         serving.finished(exchange, hints, status=status, recording=recording)
 
 
-def _see(serving: Serving, exchange: Exchange, witness: StreamGrammar, events: list[Event]) -> None:
-    for event in events:
-        complaint = witness.check(event)
-        if complaint:
-            serving.metrics.grammar_violations.labels("relayed").inc()
-            serving.log.violation(exchange.call.request_id, complaint)
-    answering = exchange.first_content_s is not None
-    exchange.witness(events)
-    if not answering:
-        serving.live.reached(exchange.call.request_id, None, answering=exchange.first_content_s is not None)
-    serving.log.events(exchange.call.request_id, events)
+class _Witness:
+    """Reads a copy of what is passed on, for log and metrics. Once the answer has begun nobody waits for what it finds:
+    it reads in gulps, since a piece alone costs more to look at than to pass on.
+    """
+
+    def __init__(self, serving: Serving, exchange: Exchange, decoder: AnthropicDecoder) -> None:
+        self._serving, self._exchange, self._decoder = serving, exchange, decoder
+        self._grammar = StreamGrammar(strict=False)
+        self._unread: list[bytes] = []
+        self._enough = 1  # pieces for a gulp
+        self._skim = not serving.log.tells_events
+
+    def saw(self, data: bytes) -> None:
+        """Take the next piece, and read where it is time."""
+        self._unread.append(data)
+        if len(self._unread) >= self._enough:
+            self.read()
+
+    def read(self) -> None:
+        """Read what is unread."""
+        data = b"".join(self._unread)
+        self._unread.clear()
+        if data:
+            self._judge(self._decoder.feed(data, skim=self._skim))
+
+    def close(self, *, cut: bool) -> None:
+        """The body has ended, or was `cut`: say so of the exchange."""
+        self.read()
+        self._judge(self._decoder.close())
+        self._exchange.ending = Ending.CUT if cut else self._decoder.ending
+        self._exchange.usage = self._decoder.usage
+        if self._grammar.finish(self._exchange.ending):
+            self._serving.metrics.grammar_violations.labels("relayed").inc()
+
+    def _judge(self, events: list[Event]) -> None:
+        serving, exchange = self._serving, self._exchange
+        for event in events:
+            complaint = self._grammar.check(event)
+            if complaint:
+                serving.metrics.grammar_violations.labels("relayed").inc()
+                serving.log.violation(exchange.call.request_id, complaint)
+        exchange.witness(events)
+        if self._enough == 1 and exchange.first_content_s is not None:
+            serving.live.reached(exchange.call.request_id, None, answering=True)
+            self._enough = GULP_PIECES if self._skim else 1
+        serving.log.events(exchange.call.request_id, events)
 
 
 def _text(raw: bytes) -> str:

@@ -61,14 +61,17 @@ class AnthropicDecoder:
         self._repeated = RepeatedFrame("text")
         self._last: JsonObject = {}  # the data of the text delta that `_repeated` has learned
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes."""
+    def feed(self, data: bytes, *, skim: bool = False) -> list[Event]:
+        """The events that `data` completes; `skim`: but for pieces of text like the one before, which nobody asks for."""
         events: list[Event] = []
         at, size = 0, len(data)
         while at < size:
             if self._parser is None:
                 return [*events, _no_event(data[at:])]
             if self._parser.between_frames:
+                if skim and (skipped := self._repeated.skip(data, at)) > at:
+                    at = skipped
+                    continue
                 texts, ends = self._repeated.read(data, at)
                 if texts:
                     events += self._like_the_last(texts, data, at, ends)

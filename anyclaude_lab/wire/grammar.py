@@ -97,9 +97,11 @@ class StreamGrammar:
         kind = event.type
         if kind == "content_block_delta" and self._kind == "text" and self._phase is Phase.IN_BLOCK:
             data = event.data  # a piece of text for the open block, as nearly every event: nothing to look closer at
-            delta = data.get("delta")
-            if data.get("index") == self._blocks - 1 and isinstance(delta, dict) and delta.get("type") == "text_delta":
-                return None
+            try:
+                if data["index"] == self._blocks - 1 and data["delta"]["type"] == "text_delta":
+                    return None
+            except (KeyError, TypeError):
+                pass  # another piece, or none: said below
         if kind not in EVENT_NAMES:
             return f"unknown event {kind!r}" if self._strict else None
         if kind not in self._legal_next[self._phase]:

@@ -10,7 +10,7 @@ import re
 
 import orjson
 
-_STRING_END = re.compile(rb'(?:[^"\\]|\\.)*')
+_STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*')
 MOST_IN_VAIN = 8  # frames learned and never met again: this server changes more than the text
 
 
@@ -34,6 +34,17 @@ class RepeatedFrame:
         self._head, self._tail = frame[: opening.end()], frame[closing.end() :]
         self._in_vain += 1
         return True
+
+    def skip(self, data: bytes, at: int) -> int:
+        """Where the frames from `at` on end that differ from the last one in the text alone; `at` where there are none."""
+        head, tail = self._head, self._tail
+        while head and data.startswith(head, at):
+            closing = _STRING_END.match(data, at + len(head))
+            if closing is None or not data.startswith(tail, closing.end()):
+                break
+            at = closing.end() + len(tail)
+            self._in_vain = 0
+        return at
 
     def read(self, data: bytes, at: int) -> tuple[list[str], list[int]]:
         """The texts of the frames from `at` on, and where each ends, up to the first that is another, or not whole."""
