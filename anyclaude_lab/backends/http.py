@@ -15,6 +15,7 @@ import socket
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -355,6 +356,7 @@ def _with_scheme(proxy: str | None) -> str | None:
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine."""
     if host.lower() == "localhost":

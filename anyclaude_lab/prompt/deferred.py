@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_content import json_text
 from anyclaude_lab.wire.request import Request, as_blocks, blocks_of
+from anyclaude_lab.wire.same import once
 
 PLACEHOLDER = "DeferredToolPlaceholder"
 _LOADED = "can be called from now on:\n"
@@ -25,12 +26,20 @@ def place_deferred(request: Request) -> Request:
     The text depends on the definition alone, so a later request renders it to the same bytes. A deferred tool nobody
     referred to is not rendered; the client's placeholder never is.
     """
-    definitions = {tool["name"]: tool for tool in request.tools if isinstance(tool.get("name"), str)}
-    head = [tool for tool in request.tools if not tool.get("defer_loading") and tool.get("name") != PLACEHOLDER]
+    tools: list[JsonObject] = request.body.get("tools") or []
+    definitions, head = _named(tools)
     messages = [_place_in_message(message, definitions) for message in request.messages]
-    if len(head) == len(request.tools) and messages == request.messages:
+    if head is tools and messages == request.messages:
         return request
     return request.with_(tools=head or None, messages=messages)
+
+
+@once
+def _named(tools: list[JsonObject]) -> tuple[dict[str, JsonObject], list[JsonObject]]:
+    """The definitions by name, and those of the head."""
+    head = [tool for tool in tools if not tool.get("defer_loading") and tool.get("name") != PLACEHOLDER]
+    definitions = {tool["name"]: tool for tool in tools if isinstance(tool.get("name"), str)}
+    return definitions, tools if len(head) == len(tools) else head
 
 
 def definition_text(name: str, definition: JsonObject | None) -> str:

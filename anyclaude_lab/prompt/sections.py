@@ -10,6 +10,7 @@ import orjson
 from anyclaude_lab.render.tokens import characters
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
+from anyclaude_lab.wire.same import once
 
 TextCount = Callable[[str], int]  # tokens of a text
 CHARACTERS: TextCount = characters().count  # the guess that needs no tokenizer, and so is the same at any time
@@ -40,9 +41,14 @@ def measured(request: Request, count: TextCount, *, since: tuple[Request, Sectio
 
     return Sections(
         known.system if same("system") else sum(count(str(block.get("text") or "")) for block in request.system),
-        known.tools if same("tools") else sum(count(as_json(tool)) for tool in request.tools),
+        known.tools if same("tools") else _tools_size(request.body.get("tools") or [], count),
         known.messages if same("messages") else sum(message_size(message, count) for message in request.messages),
     )
+
+
+@once
+def _tools_size(tools: list[JsonObject], count: TextCount) -> int:
+    return sum(count(as_json(tool)) for tool in tools)
 
 
 def message_size(message: JsonObject, count: TextCount) -> int:

@@ -17,6 +17,7 @@ import orjson
 
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
+from anyclaude_lab.wire.same import once
 
 _DEPTH = 64  # schemas nest a handful of levels; deeper ones stay as they are
 _TOOL_KEYS = ("type", "name", "description", "input_schema")
@@ -32,7 +33,7 @@ def spell_canonically(request: Request) -> Request:
     if request.body.get("system") is not None:
         spelled["system"] = _spell_content(request.body["system"])
     if request.body.get("tools"):
-        spelled["tools"] = [_unmarked(tool) for tool in request.tools]
+        spelled["tools"] = _unmarked_tools(request.body["tools"])
     spelled["messages"] = [
         {**message, "content": _spell_content(message.get("content"))} for message in request.messages
     ]
@@ -49,8 +50,8 @@ def spell_calls(request: Request) -> Request:
 
     A deferred tool counts from where it was loaded, so that a definition which turns up later changes no earlier call.
     """
-    schemas = {tool["name"]: tool for tool in request.tools if isinstance(tool.get("name"), str)}
-    known = {name: _Parameters(tool) for name, tool in schemas.items() if not tool.get("defer_loading")}
+    schemas, in_head = _parameters(request.body.get("tools") or [])
+    known = dict(in_head)
     messages, changed = [], False
     for message in request.messages:
         spelled = _spell_turn(message, schemas, known)
@@ -61,9 +62,9 @@ def spell_calls(request: Request) -> Request:
 
 def spell_tools(request: Request) -> Request:
     """Every definition with its keys and the keywords of its schema in one order; the order of parameters stays."""
-    tools = [_spelled_tool(orjson.dumps(tool)) or tool for tool in request.tools]
-    same = all(spelled is tool for spelled, tool in zip(tools, request.tools, strict=True))
-    return request if same else request.with_(tools=tools)
+    tools = request.body.get("tools") or []
+    spelled = _spelled_tools(tools)
+    return request if spelled is tools else request.with_(tools=spelled)
 
 
 def drop_thinking(request: Request) -> Request:
@@ -100,6 +101,24 @@ def _spell_block(block: JsonObject) -> JsonObject:
 def _unmarked(part: JsonObject) -> JsonObject:
     """A shallow copy without the marker; what lies deeper (a tool's schema, a call's input) is the user's own data."""
     return {key: value for key, value in part.items() if key != "cache_control"}
+
+
+@once
+def _unmarked_tools(tools: list[JsonObject]) -> list[JsonObject]:
+    return [_unmarked(tool) for tool in tools] if any("cache_control" in tool for tool in tools) else tools
+
+
+@once
+def _spelled_tools(tools: list[JsonObject]) -> list[JsonObject]:
+    spelled = [_spelled_tool(orjson.dumps(tool)) or tool for tool in tools]
+    return tools if all(new is tool for new, tool in zip(spelled, tools, strict=True)) else spelled
+
+
+@once
+def _parameters(tools: list[JsonObject]) -> tuple[dict[str, JsonObject], dict[str, _Parameters]]:
+    """By name, the definitions, and the parameters of those that stand in the head."""
+    schemas = {tool["name"]: tool for tool in tools if isinstance(tool.get("name"), str)}
+    return schemas, {name: _Parameters(tool) for name, tool in schemas.items() if not tool.get("defer_loading")}
 
 
 class _Parameters:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, is_client_tool
+from anyclaude_lab.wire.same import once
 
 WEB_SEARCH = "WebSearch"
 
@@ -15,7 +16,8 @@ def allow_tools(request: Request, allowed: Sequence[str] | None) -> Request:
     if allowed is None:
         return request
     names = {name.casefold() for name in allowed}
-    return _keep_tools(request, lambda tool: str(tool.get("name")).casefold() in names)
+    kept = [tool for tool in request.tools if str(tool.get("name")).casefold() in names]
+    return request if len(kept) == len(request.tools) else _with_tools(request, kept)
 
 
 def hide_web_search(request: Request) -> Request:
@@ -23,20 +25,30 @@ def hide_web_search(request: Request) -> Request:
 
     Newer clients only name it, on a line of its own, in a mid-conversation system message; that line goes too.
     """
-    request = _keep_tools(request, lambda tool: not (is_client_tool(tool) and tool["name"] == WEB_SEARCH))
+    request = _with_tools(request, _without_search(request.body.get("tools") or []))
     messages = [_without_line(message) if message.get("role") == "system" else message for message in request.messages]
     return request if messages == request.messages else request.with_(messages=messages)
 
 
 def order_tools(request: Request) -> Request:
     """Tools sorted by name, so that the order in which servers connected does not move the prompt."""
-    ordered = sorted(request.tools, key=lambda tool: str(tool.get("name")))
-    return request if ordered == request.tools else request.with_(tools=ordered)
+    return _with_tools(request, _ordered(request.body.get("tools") or []))
 
 
-def _keep_tools(request: Request, wanted: Callable[[JsonObject], bool]) -> Request:
-    kept = [tool for tool in request.tools if wanted(tool)]
-    return request if len(kept) == len(request.tools) else request.with_(tools=kept or None)
+def _with_tools(request: Request, tools: list[JsonObject]) -> Request:
+    return request if tools is (request.body.get("tools") or tools) else request.with_(tools=tools or None)
+
+
+@once
+def _without_search(tools: list[JsonObject]) -> list[JsonObject]:
+    kept = [tool for tool in tools if not (is_client_tool(tool) and tool["name"] == WEB_SEARCH)]
+    return tools if len(kept) == len(tools) else kept
+
+
+@once
+def _ordered(tools: list[JsonObject]) -> list[JsonObject]:
+    ordered = sorted(tools, key=lambda tool: str(tool.get("name")))
+    return tools if ordered == tools else ordered
 
 
 def _without_line(message: JsonObject) -> JsonObject:

@@ -27,6 +27,7 @@ from anyclaude_lab.proxy.shared_answer import Reader, SharedAnswer
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.headers import ClientHints, is_probe
 from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.same import once
 
 LONGEST_GRACE_S = 16.0
 KEYED = (
@@ -59,7 +60,14 @@ def twin_key(lane: str, request: Request) -> str:
     asked = remove_billing(spell_canonically(request)).body
     said = {name: asked[name] for name in KEYED if asked.get(name) is not None}
     body: JsonObject = {name: value for name, value in said.items() if value != MEANT_ANYWAY.get(name)}
+    if "tools" in body:
+        body["tools"] = _tools_digest(body["tools"])
     return hashlib.sha256(lane.encode() + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@once
+def _tools_digest(tools: list[JsonObject]) -> str:
+    return hashlib.sha256(orjson.dumps(tools, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 class RetryJoin:

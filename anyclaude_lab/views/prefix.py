@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import orjson
 
 from anyclaude_lab.prompt.billing import remove_billing
+from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
+from anyclaude_lab.wire.same import once
 
 NAMES_SHOWN = 3
 Digest = bytes
@@ -28,7 +30,7 @@ def outline(request: Request) -> Outline:
     """The outline of a prompt as it is sent. Cache markers and the attribution block are no part of it."""
     request = remove_billing(request)
     return Outline(
-        tuple((str(tool.get("name")), _digest(tool)) for tool in request.tools if not tool.get("defer_loading")),
+        _tool_digests(request.body.get("tools") or []),
         tuple(map(_digest, request.system)),
         tuple(_digest([m.get("role"), *map(_unmarked, as_blocks(m.get("content")))]) for m in request.messages),
     )
@@ -66,6 +68,11 @@ def _place(word: str, before: Sequence[Digest], after: Sequence[Digest]) -> str:
     pairs = enumerate(zip(before, after, strict=False), start=1)
     number = next((n for n, (old, new) in pairs if old != new), min(len(before), len(after)) + 1)
     return f"{word} {number} of {len(before)}"
+
+
+@once
+def _tool_digests(tools: list[JsonObject]) -> tuple[tuple[str, Digest], ...]:
+    return tuple((str(tool.get("name")), _digest(tool)) for tool in tools if not tool.get("defer_loading"))
 
 
 def _unmarked(block: object) -> object:

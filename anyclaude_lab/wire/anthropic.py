@@ -62,7 +62,7 @@ class AnthropicDecoder:
         self._last: JsonObject = {}  # the data of the text delta that `_repeated` has learned
 
     def feed(self, data: bytes, *, skim: bool = False) -> list[Event]:
-        """The events that `data` completes; `skim`: but for pieces of text like the one before, which nobody asks for."""
+        """The events that `data` completes; with `skim` without pieces of text that are like the one before."""
         events: list[Event] = []
         at, size = 0, len(data)
         while at < size:

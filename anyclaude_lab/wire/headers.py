@@ -17,6 +17,7 @@ import orjson
 
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, text_of
+from anyclaude_lab.wire.same import once
 
 HeaderPairs = Iterable[tuple[str, str]]
 
@@ -132,9 +133,14 @@ def redact_headers(headers: HeaderPairs | Mapping[str, str]) -> list[tuple[str, 
 
 
 def _opening(request: Request) -> str:
-    tools = sorted(str(tool.get("name")) for tool in request.tools if not tool.get("defer_loading"))
+    tools = _names_in_head(request.body.get("tools") or [])
     first = next((text_of(m["content"]) for m in request.messages if m["role"] == "user"), "")
     return _digest([tools, first])
+
+
+@once
+def _names_in_head(tools: list[JsonObject]) -> list[str]:
+    return sorted(str(tool.get("name")) for tool in tools if not tool.get("defer_loading"))
 
 
 def _system_prompt(request: Request) -> str:

@@ -13,8 +13,9 @@ from anyclaude_lab.wire.openai_content import json_text
 from anyclaude_lab.wire.openai_dialect import Dialect, for_model
 from anyclaude_lab.wire.openai_messages import alternating, chat_messages, reminder
 from anyclaude_lab.wire.request import MOST_TOKENS, Request, is_client_tool
+from anyclaude_lab.wire.same import once
 from anyclaude_lab.wire.schema_dialect import tool_parameters
-from anyclaude_lab.wire.tool_names import ToolNames
+from anyclaude_lab.wire.tool_names import ToolNames, short_name
 
 _DEFERRED_PLACEHOLDER = "DeferredToolPlaceholder"
 # `output_config.effort` has more steps than `reasoning_effort`
@@ -31,7 +32,8 @@ def to_openai(request: Request, dialect: Dialect, *, model: str, names: ToolName
     dialect = for_model(dialect, model)
     notes: list[str] = []
     body: JsonObject = {"model": model, "messages": chat_messages(request, dialect, names)}
-    tools = _tools(request, dialect, names, notes)
+    tools, given_up = _tools(request.body.get("tools") or [], dialect, names.limit)
+    notes += given_up
     last_words = []
     if tools:
         body["tools"] = tools
@@ -55,10 +57,13 @@ def in_head(tool: JsonObject) -> bool:
     return is_client_tool(tool) and not tool.get("defer_loading") and tool["name"] != _DEFERRED_PLACEHOLDER
 
 
-def _tools(request: Request, dialect: Dialect, names: ToolNames, notes: list[str]) -> list[JsonObject]:
+@once
+def _tools(given: list[JsonObject], dialect: Dialect, name_chars: int) -> tuple[list[JsonObject], list[str]]:
+    """The definitions for the head, and what had to be given up."""
     tools: list[JsonObject] = []
+    notes: list[str] = []
     removed: set[str] = set()
-    for tool in request.tools:
+    for tool in given:
         if not in_head(tool):
             if not is_client_tool(tool):
                 notes.append(f"server tool {tool.get('type')} dropped: {dialect.label} cannot run it")
@@ -66,14 +71,14 @@ def _tools(request: Request, dialect: Dialect, names: ToolNames, notes: list[str
         parameters, gone = tool_parameters(tool.get("input_schema"), dialect.schema)
         removed.update(gone)
         function = {
-            "name": names.to_backend(tool["name"]),
+            "name": short_name(tool["name"], name_chars),
             "description": tool.get("description") or "",
             "parameters": parameters,
         }
         tools.append({"type": "function", "function": function})
     if removed:
         notes.append(f"tool schemas: {', '.join(sorted(removed))} removed for {dialect.label}")
-    return tools
+    return tools, notes
 
 
 def _tool_choice(request: Request, dialect: Dialect, names: ToolNames, body: JsonObject, notes: list[str]) -> list[str]:

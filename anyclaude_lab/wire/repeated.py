@@ -36,7 +36,7 @@ class RepeatedFrame:
         return True
 
     def skip(self, data: bytes, at: int) -> int:
-        """Where the frames from `at` on end that differ from the last one in the text alone; `at` where there are none."""
+        """Where the frames from `at` on end that differ from the last one in the text alone."""
         head, tail = self._head, self._tail
         while head and data.startswith(head, at):
             closing = _STRING_END.match(data, at + len(head))

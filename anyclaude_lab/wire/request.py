@@ -16,6 +16,7 @@ import orjson
 from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.json_text import loads
+from anyclaude_lab.wire.same import once, one_of
 
 MOST_TOKENS = 2**31 - 1  # more than any window, and what every server can read
 ROLES = ("user", "assistant", "system")  # `system` stands inside `messages` since Claude Code 2.1.197
@@ -74,8 +75,13 @@ class Request:
         return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
 
     def offered_tools(self) -> dict[str, JsonObject]:
-        """Name -> input schema of every tool the client can run, deferred ones included, server tools not."""
-        return {t["name"]: t.get("input_schema") or {"type": "object"} for t in self.tools if is_client_tool(t)}
+        """Name -> input schema of every tool the client can run, deferred ones included, server tools not. Shared."""
+        return _offered(self.body.get("tools") or [])
+
+
+@once
+def _offered(tools: list[JsonObject]) -> dict[str, JsonObject]:
+    return {t["name"]: t.get("input_schema") or {"type": "object"} for t in tools if is_client_tool(t)}
 
 
 def as_blocks(content: Any) -> list[JsonObject]:
@@ -131,6 +137,8 @@ def _read(raw: bytes) -> Request:
         orjson.dumps([[[[body]]]])  # what it is translated into is nested a little deeper
     except TypeError:
         raise InvalidRequest("The request body is nested too deeply; 250 levels can be passed on.") from None
+    if "tools" in body:
+        body["tools"] = one_of(body["tools"])
     return Request(body, raw)
 
 
@@ -172,6 +180,11 @@ def _check_tools(tools: Any) -> None:
         return
     if not isinstance(tools, list):
         raise InvalidRequest(f"tools: Input should be a list; found {_kind(tools)}.")
+    _check_each(tools)
+
+
+@once
+def _check_each(tools: list[Any]) -> None:
     for number, tool in enumerate(tools):
         if not isinstance(tool, dict):
             raise InvalidRequest(f"tools.{number}: Input should be an object; found {_kind(tool)}.")

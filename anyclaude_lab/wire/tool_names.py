@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 MAX_NAME_CHARS = 64
 _REFUSED = re.compile(r"[^A-Za-z0-9_-]")
@@ -27,13 +28,7 @@ class ToolNames:
     @classmethod
     def for_tools(cls, names: Iterable[str], limit: int = MAX_NAME_CHARS) -> ToolNames:
         """The mapping for these tools; `limit` is the longest name the backend takes."""
-        client = {short_name(name, limit): name for name in names}
-        folded: dict[str, str] = {}
-        ambiguous: set[str] = set()
-        for short, name in client.items():
-            if folded.setdefault(short.casefold(), name) != name:
-                ambiguous.add(short.casefold())
-        return cls(limit, client, {key: name for key, name in folded.items() if key not in ambiguous})
+        return _names(tuple(names), limit)
 
     def to_backend(self, name: str) -> str:
         """The backend's spelling of any tool's name, offered now or only named in the history."""
@@ -51,6 +46,18 @@ class ToolNames:
         return name in self._client
 
 
+@lru_cache(maxsize=64)  # the same tools come with every request of a session
+def _names(names: tuple[str, ...], limit: int) -> ToolNames:
+    client = {short_name(name, limit): name for name in names}
+    folded: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for short, name in client.items():
+        if folded.setdefault(short.casefold(), name) != name:
+            ambiguous.add(short.casefold())
+    return ToolNames(limit, client, {key: name for key, name in folded.items() if key not in ambiguous})
+
+
+@lru_cache(maxsize=4096)
 def short_name(name: str, limit: int = MAX_NAME_CHARS) -> str:
     """`name` if it is legal; else its legal characters, cut, with a digest of the whole."""
     legal = _REFUSED.sub("_", name)

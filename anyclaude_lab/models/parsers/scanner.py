@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from anyclaude_lab.models.parsers.format import Format, Place
 from anyclaude_lab.models.parsers.tape import NotACall, Reading, Tape
@@ -45,23 +46,46 @@ _OPENING_FENCE = Format((_FENCE,), _read_opening_fence, Place.FENCE)
 _CLOSING_FENCE = Format((_FENCE,), _read_closing_fence, Place.FENCE)
 
 
+class _Known(NamedTuple):
+    """A set of formats, as it is searched for."""
+
+    at_message: list[Format]
+    at_opening: dict[str, list[Format]]
+    openings: re.Pattern[str]
+    starts: re.Pattern[str]  # the first character of any opening
+    prefixes: frozenset[str]
+    longest: int
+
+
+@lru_cache(maxsize=32)
+def _known(formats: tuple[Format, ...]) -> _Known:
+    at_message: list[Format] = []
+    at_opening: dict[str, list[Format]] = {_FENCE: []}
+    for candidate in formats:
+        if candidate.place is Place.MESSAGE:
+            at_message.append(candidate)
+            continue
+        for opening in candidate.openings:
+            at_opening.setdefault(opening, []).append(candidate)
+    return _Known(
+        at_message,
+        at_opening,
+        re.compile("|".join(map(re.escape, at_opening))),
+        re.compile("[" + "".join(sorted({re.escape(opening[0]) for opening in at_opening})) + "]"),
+        frozenset(opening[:size] for opening in at_opening for size in range(1, len(opening))),
+        max(map(len, at_opening)),
+    )
+
+
 class Scanner:
     """A `ToolTextParser` for a set of formats, tried in their order."""
 
     def __init__(self, formats: Iterable[Format], offered: OfferedTools) -> None:
         self._offered = offered
-        self._at_message: list[Format] = []
-        self._at_opening: dict[str, list[Format]] = {_FENCE: []}
-        for candidate in formats if offered else ():
-            if candidate.place is Place.MESSAGE:
-                self._at_message.append(candidate)
-                continue
-            for opening in candidate.openings:
-                self._at_opening.setdefault(opening, []).append(candidate)
-        self._openings = re.compile("|".join(map(re.escape, self._at_opening)))
-        self._prefixes = frozenset(opening[:size] for opening in self._at_opening for size in range(1, len(opening)))
-        self._longest = max(map(len, self._at_opening))
-        self._starts = re.compile("[" + "".join(sorted({re.escape(opening[0]) for opening in self._at_opening})) + "]")
+        known = _known(tuple(formats) if offered else ())
+        self._at_message, self._at_opening = known.at_message, known.at_opening
+        self._openings, self._starts = known.openings, known.starts
+        self._prefixes, self._longest = known.prefixes, known.longest
         self._in_text = False  # everything that arrived is given out, and nothing is being read
         self._tape = Tape()
         self._pieces: list[Piece] = []
