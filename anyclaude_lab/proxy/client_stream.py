@@ -68,7 +68,7 @@ class ClientStream:
         if not self._body.flowing or (events := reader.take_text(data)) is None:
             return False
         if events:
-            self._body.sent(more := self._judged(events))
+            self._body.push(more := self._judged(events))
             if self._recording is not None:
                 self._recording.wrote(more)
         return True

@@ -121,7 +121,7 @@ class SharedAnswer:
         if events:
             self._kept.append(events)
             self._events += _weight(events)
-            self._called = self._called or any(map(_begins_call, events))
+            self._called = bool(self.prepared.result().tool_names)
         return events
 
     def _ended_badly(self) -> bool:
@@ -176,8 +176,9 @@ def _weight(events: list[Event]) -> int:
     """How much of `KEPT_EVENTS` they take."""
     weight = len(events)
     for event in events:
-        delta = event.data.get("delta")
-        if isinstance(delta, dict):
+        if event.raw is not None:
+            weight += len(event.raw) // 1024
+        elif isinstance(delta := event.data.get("delta"), dict):
             weight += sum(len(value) for value in delta.values() if isinstance(value, str)) // 1024
     return weight
 
@@ -190,10 +191,3 @@ async def _open(prepared: asyncio.Future[Exchange]) -> Exchange:
 
 def _failed(future: asyncio.Future[Exchange]) -> bool:
     return future.done() and (future.cancelled() or future.exception() is not None)
-
-
-def _begins_call(event: Event) -> bool:
-    if event.type != "content_block_start":
-        return False
-    block = event.data.get("content_block")
-    return isinstance(block, dict) and block.get("type") == "tool_use"

@@ -94,7 +94,8 @@ class Encoder:
         self, redaction: Redaction, *, epoch: float = 0.0, source: str = "proxy", mode: str = "secrets"
     ) -> None:
         self._redaction, self._epoch, self._source, self._mode = redaction, epoch, source, mode
-        self._known: dict[bytes, str | None] = {}  # hash of a text -> it redacted, None where nothing was in it
+        # hash of a text -> it redacted, None where nothing was in it, and its address then
+        self._known: dict[bytes, tuple[str | None, str]] = {}
 
     def start(self) -> bytes:
         """The line with which this writer starts in a file."""
@@ -131,8 +132,7 @@ class Encoder:
         texts: dict[str, str] = {}
 
         def keep(text: str) -> str:
-            clean = self._clean(text)
-            name = blob_id(clean)
+            clean, name = self._clean(text)
             texts[name] = clean
             if name not in held:
                 fresh[name] = clean
@@ -141,25 +141,20 @@ class Encoder:
         parts = cut(entry.body.decode("utf-8", "replace"))
         parts = [Part(kind, self._redaction.text(text)) if kind == HERE else Part(kind, text) for kind, text in parts]
         segments = stored(parts, keep)
-        digest, clean_digest = _sha256(entry.body), _sha256(joined(segments, texts).encode())
-        return {
-            "segments": segments,
-            "exact": entry.exact and digest == clean_digest,
-            "sha256": digest,
-            "stored_sha256": clean_digest,
-        }
+        return {"segments": segments, **_digests(entry.body, joined(segments, texts).encode(), exact=entry.exact)}
 
-    def _clean(self, text: str) -> str:
+    def _clean(self, text: str) -> tuple[str, str]:
+        """The text as it may be kept, and its address."""
         key = hashlib.blake2b(text.encode(), digest_size=16).digest()
         if key in self._known:
-            clean = self._known.pop(key)  # put back as the most recent
+            clean, name = self._known.pop(key)  # put back as the most recent
         else:
             redacted = self._redaction.text(text)
-            clean = None if redacted == text else redacted
-        self._known[key] = clean
+            clean, name = None if redacted == text else redacted, blob_id(redacted)
+        self._known[key] = clean, name
         if len(self._known) > REMEMBERED:
             self._known.pop(next(iter(self._known)))
-        return text if clean is None else clean
+        return text if clean is None else clean, name
 
 
 def _response(entry: Entry, redaction: Redaction) -> JsonObject:
@@ -181,10 +176,8 @@ def _response(entry: Entry, redaction: Redaction) -> JsonObject:
     for (offset_s, _), piece in zip(plain, texts, strict=True):
         pieces.append([offset_s, text[start : start + len(piece)]])
         start += len(piece)
-    digest = hashlib.sha256(b"".join(data for _, data in plain)).hexdigest()
-    stored = _sha256(text.encode())
-    exact = entry.exact and whole and digest == stored
-    return {"pieces": pieces, "exact": exact, "sha256": digest, "stored_sha256": stored}
+    came = b"".join([data for _, data in plain])
+    return {"pieces": pieces, **_digests(came, text.encode(), exact=entry.exact and whole)}
 
 
 def _inflated(pieces: Pieces, window_bits: int) -> tuple[Pieces, bool]:
@@ -212,5 +205,8 @@ def _utc(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _digests(came: bytes, kept: bytes, *, exact: bool) -> JsonObject:
+    """Of what came and of what is kept of it; `exact` where that is the same, and was said to be all."""
+    digest = hashlib.sha256(came).hexdigest()
+    stored = digest if kept == came else hashlib.sha256(kept).hexdigest()
+    return {"exact": exact and digest == stored, "sha256": digest, "stored_sha256": stored}

@@ -84,9 +84,16 @@ SHAPES = (
 _HOME = re.compile(r"""(?:/home/|/Users/|[A-Za-z]:\\{1,4}Users\\{1,4})([^/\\\s"'`<>|:;,()\[\]{}*~$]+)""")
 _HOME_ANCHORS = ("/home/", "/Users/", "\\Users\\")
 
-_DELTA = re.compile(r'^data:[^\r\n]*"content_block_delta"[^\r\n]*', re.MULTILINE)
+# What stands between the texts of a stream again and again. It holds no anchor, and no anchor holds a quote: a text has
+# the same anchors with a quote in the place of each.
+ENVELOPES = (
+    '"}}\n\nevent: content_block_delta\ndata: {"type":"content_block_delta","',
+    '"delta":{"type":"text_delta","text":"',
+)
+
+_DELTA = re.compile(r'^data:[^\r\n]*?"content_block_delta"[^\r\n]*', re.MULTILINE)
 _INDEX = re.compile(r'"index"\s*:\s*(\d+)')
-_PIECE = re.compile(r'"(?:text|partial_json|thinking)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_PIECE = re.compile(r'"(?:text|partial_json|thinking)"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
 _UNIT = re.compile(r"\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL)  # one character as JSON spells it
 
 
@@ -123,8 +130,11 @@ class Redaction:
         for secret in self.known:
             if secret in text:
                 text = text.replace(secret, self._placeholder(secret))
+        searched = text
+        for envelope in ENVELOPES:
+            searched = searched.replace(envelope, '"')
         for shape in SHAPES:
-            if shape.anchor in text:
+            if shape.anchor in searched:
                 text = shape.pattern.sub(self._replaced, text)
         if any(anchor in text for anchor in _HOME_ANCHORS):
             text = _HOME.sub(_unnamed, text)

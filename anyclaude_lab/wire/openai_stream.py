@@ -149,12 +149,12 @@ class OpenAIStreamDecoder:
 
         None, unread, for all others: a text may be the rest of a call, which more than its reader has to know of.
         """
-        if self._over or not self._sse.between_frames:
+        if self.ending is not Ending.OPEN or not self._sse.between_frames:
             return None
         texts, ends = self._repeated.read(data, 0)
         if not texts or ends[-1] < len(data) or not self._reply.plain(texts):
             return None
-        return self._begun()
+        return self._reply.blocks.take()
 
     def close(self) -> list[Event]:
         """See `Decoder`."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyclaude_lab.trace.redaction import Redaction
+from anyclaude_lab.trace.redaction import ENVELOPES, SHAPES, Redaction
 from anyclaude_lab.wire.events import Event, JsonObject, block_start, block_stop, json_delta, text_delta, thinking_delta
 from tests.standins import grammar
 from tests.trace.secrets import PLANTED
@@ -98,6 +98,12 @@ def test_what_holds_no_secret_stays_as_it_is(first: str, second: str) -> None:
 def test_what_only_looks_like_a_secret_stays(text: str) -> None:
     assert RULES.text(text) == text
     assert RULES.text(json.dumps({"text": text})) == json.dumps({"text": text})
+
+
+def test_what_is_passed_over_in_a_stream_holds_no_anchor() -> None:
+    """Nor can an anchor reach into it: a quote stands at both ends."""
+    assert all(envelope[0] == envelope[-1] == '"' for envelope in ENVELOPES)
+    assert not any('"' in shape.anchor or shape.anchor in envelope for shape in SHAPES for envelope in ENVELOPES)
 
 
 def test_equal_secrets_have_equal_placeholders_and_others_do_not() -> None:

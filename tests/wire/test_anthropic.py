@@ -54,6 +54,26 @@ def test_a_stream_cut_anywhere_is_lossless_and_ends_legally(message: dict[str, A
     assert b"".join(event.encode() for event in events) == data
 
 
+@given(
+    st.lists(st.text(max_size=8) | st.sampled_from(['"', "\\", '"}}\n\n', "\n"]), min_size=1, max_size=12), cut_places
+)
+def test_skimming_leaves_out_pieces_of_text_alone(texts: list[str], places: list[int]) -> None:
+    start, *end = unfold({"content": [], "stop_reason": "end_turn", "usage": {"input_tokens": 3, "output_tokens": 5}})
+    block = [
+        e.block_start(0, {"type": "text", "text": ""}),
+        *(e.text_delta(0, text) for text in texts),
+        e.block_stop(0),
+    ]
+    stream = b"".join(event.encode() for event in (start, *block, *end))
+    whole, skimmed = AnthropicDecoder(), AnthropicDecoder()
+    expected = [*whole.feed(stream), *whole.close()]
+    found = [event for piece in cuts(stream, places) for event in skimmed.feed(piece, skim=True)] + skimmed.close()
+    others = [event for event in expected if event.type != "content_block_delta"]
+    assert [event for event in found if event.type != "content_block_delta"] == others
+    assert block[1] in found  # the first piece: what it says of the block is judged
+    assert (skimmed.ending, skimmed.usage) == (whole.ending, whole.usage)
+
+
 def test_a_last_event_without_its_blank_line_does_not_count() -> None:
     events, decoder = decoded([b'event: message_stop\ndata: {"type":"message_stop"}\n'])
     assert [event.type for event in events] == [NO_EVENT]
