@@ -19,7 +19,8 @@ from anyclaude_lab.wire.events import JsonObject
 KEPT = 16  # lists: a few sessions, with the agents of each
 LARGEST_BYTES = 1024 * 1024  # of one that is kept
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 Tools = list[JsonObject]
 
 _lists: OrderedDict[bytes, Any] = OrderedDict()
@@ -44,7 +45,7 @@ def once(function: Callable[Concatenate[Tools, P], T]) -> Callable[Concatenate[T
     kept: OrderedDict[tuple[Any, ...], tuple[Tools, T]] = OrderedDict()
 
     @wraps(function)
-    def remembered(tools: Tools, *args: P.args, **kwargs: P.kwargs) -> T:
+    def remembered(tools: Tools, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if not tools:
             return function(tools, *args, **kwargs)
         key = (id(tools), *args, *kwargs.values())
