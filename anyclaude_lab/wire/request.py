@@ -90,7 +90,7 @@ def as_blocks(content: Any) -> list[JsonObject]:
         return []
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
-    return list(content)
+    return list(content) if isinstance(content, list | tuple) else []  # a block of a later kind may hold anything
 
 
 def text_of(content: Any) -> str:
@@ -154,6 +154,8 @@ def _check(body: JsonObject, *, counting: bool) -> None:
         raise InvalidRequest(f"max_tokens: Input should be at most {MOST_TOKENS}; found {limit!r}.")
     if not isinstance(body.get("stream", False), bool | None):
         raise InvalidRequest(f"stream: Input should be a valid boolean; found {_kind(body['stream'])}.")
+    if not isinstance(body.get("stop_sequences"), list | None):
+        raise InvalidRequest(f"stop_sequences: Input should be a list; found {_kind(body['stop_sequences'])}.")
     _check_system(body.get("system"))
     _check_tools(body.get("tools"))
     messages = _required(body, "messages", "")

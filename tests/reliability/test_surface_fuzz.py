@@ -81,6 +81,9 @@ def answered(stack: Stack, method: str, path: str, **options: Any) -> tuple[int,
 @example(body={"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": [{"type": "image"}]}]})
 @example(body={"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": [{"type": "tool_result"}]}]})
 @example(
+    body={"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": [{"type": "x", "content": False}]}]}
+)
+@example(
     body={
         "model": "m",
         "max_tokens": 10,
