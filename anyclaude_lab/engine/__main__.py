@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         asyncio.run(_serve(options))
     except AnyclaudeError as error:
         print(error.message, file=sys.stderr, flush=True)
-        sys.exit(2)
+        os._exit(2)  # quirk(mlx): a thread of its own that still starts would end the process with SIGABRT instead
     except OSError as error:
         print(f"{options.host}:{options.port} cannot be listened on: {error.strerror}", file=sys.stderr, flush=True)
         sys.exit(2)

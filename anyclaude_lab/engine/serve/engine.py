@@ -53,7 +53,6 @@ class Engine:
 
     def __init__(self, options: Options, on_failure: Callable[[AnyclaudeError], None]) -> None:
         self.ready: Ready | None = None
-        self._failed = False
         self._options, self._on_failure = options, on_failure
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
 
@@ -65,14 +64,12 @@ class Engine:
         """End after the step it is in; what is worth it is written to disk."""
         if self.ready is not None:
             self.ready.scheduler.stop()
-        if self.ready is not None or self._failed:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
             self.ready = self._loaded()
         except AnyclaudeError as error:
-            self._failed = True
             self._on_failure(error)
         else:
             self.ready.scheduler.run()
