@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --quiet --no-header --annotation-style line pyproject.toml
 PLATFORMS := aarch64-apple-darwin x86_64-apple-darwin x86_64-manylinux_2_35 aarch64-manylinux_2_35 x86_64-pc-windows-msvc
 
-.PHONY: run test lint types clients bench gate e2e fuzz soak audit notebooks docs lock clean
+.PHONY: run test lint types clients bench gate replay e2e fuzz soak audit notebooks docs lock clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m anyclaude_lab.proxy --proxy-only $(ARGS)
@@ -34,6 +34,12 @@ bench: $(VENV)/installed-dev
 # The proxy's CPU beside a bare relay's, against limits.
 gate: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks gate $(ARGS)
+
+# Prompts must not grow, and must not lose their prefix. After a change that is meant to move them, rewrite the baseline:
+# rm -r .ci/replay-baseline; anyclaude-bench replay traces/ --grid .ci/replay.toml --turns 6 --out .ci/replay-baseline
+replay: $(VENV)/installed-dev
+	$(BIN)/anyclaude-bench replay traces/ --grid .ci/replay.toml --turns 6 --baseline .ci/replay-baseline \
+	  --fail-over prompt_tokens_ratio=1.01 --fail-under expected_hit_rate_difference=-0.01 --fail-under fidelity=1 $(ARGS)
 
 # Minutes of damaged input for all that reads what others wrote.
 MINUTES ?= 10
