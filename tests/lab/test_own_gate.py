@@ -1,4 +1,4 @@
-"""The gate that `.ci/run` ends with: it passes as things are, and a planted regression fails it."""
+"""The gate that is `make replay`: it passes as things are, and a planted regression fails it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def words() -> list[str]:
-    """What `.ci/run` calls anyclaude-bench with."""
-    text = (ROOT / ".ci" / "run").read_text().replace("\\\n", " ")
-    (line,) = re.findall(r"^\.venv/bin/anyclaude-bench (.*)$", text, re.MULTILINE)
+    """What it calls anyclaude-bench with."""
+    text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^\t\$\(BIN\)/anyclaude-bench (.*) \$\(ARGS\)$", text, re.MULTILINE)
     return shlex.split(line)
 
 
