@@ -134,6 +134,9 @@ def _cluster(actors: int) -> Iterator[Any]:
     """Ray, connected. A cluster that is started here listens on this machine alone, and ends with the block."""
     try:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if "RAY_ADDRESS" not in os.environ:
+            # quirk(Ray 2.60): it listens on every address, whatever it is told, but for this switch of its Macs.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         import ray
     except ImportError:
         raise SettingsError("--engine ray needs Ray: pip install 'anyclaude-lab[ray]'.") from None
@@ -151,7 +154,7 @@ def _cluster(actors: int) -> Iterator[Any]:
 def _connect(ray: Any, actors: int, folder: str) -> None:
     """Join the cluster that RAY_ADDRESS names, or start one here. Raises BackendFailed."""
     here: dict[str, Any] = {"num_cpus": max(1, actors), "object_store_memory": STORE_BYTES, "_temp_dir": folder}
-    chosen = {} if "RAY_ADDRESS" in os.environ else here | {"_node_ip_address": "127.0.0.1"}
+    chosen = {} if "RAY_ADDRESS" in os.environ else here
     for left in reversed(range(STARTS)):
         try:
             ray.init(include_dashboard=False, log_to_driver=False, **chosen)
