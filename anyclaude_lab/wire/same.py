@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
-from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
@@ -25,7 +24,6 @@ T = TypeVar("T")
 Tools = list[JsonObject]
 
 _lists: OrderedDict[bytes, Any] = OrderedDict()
-_one_at_a_time = Lock()
 
 
 def one_of(tools: Any) -> Any:
@@ -35,11 +33,9 @@ def one_of(tools: Any) -> Any:
     spelled = orjson.dumps(tools)
     if len(spelled) > LARGEST_BYTES:
         return tools
-    with _one_at_a_time:  # `lab.Proxy` has a thread of its own
-        found = _lists.setdefault(spelled, tools)
-        _lists.move_to_end(spelled)
-        if len(_lists) > KEPT:
-            _lists.popitem(last=False)
+    found = _lists[spelled] = _lists.pop(spelled, tools)  # threads may mix: `lab.Proxy` has its own
+    if len(_lists) > KEPT:
+        _lists.popitem(last=False)
     return found
 
 
