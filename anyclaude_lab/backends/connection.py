@@ -221,7 +221,7 @@ async def connected(method: str, host: str, port: int) -> Connection:
     for address in addresses:
         connection = Connection(method)
         try:
-            await loop.create_connection(lambda made=connection: made, address, port)  # type: ignore[misc]
+            await loop.create_connection(lambda made=connection: made, address, port)  # type: ignore[misc]  # a lambda with a default has no type for mypy
             return connection
         except OSError as error:
             failure = error

@@ -82,7 +82,7 @@ def depth_bucket(turn: int) -> str:
 def write_parquet(traces: Traces, folder: Path) -> list[Path]:
     """The tables as Parquet files. Raises SettingsError where pyarrow is not installed."""
     try:
-        import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401
+        import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401 - only whether it is there
     except ImportError:
         raise SettingsError("Parquet needs pyarrow: pip install pyarrow.") from None
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

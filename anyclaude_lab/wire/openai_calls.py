@@ -240,5 +240,5 @@ def _satisfies(value: object, schema: JsonObject) -> bool:
 
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     skipped = (*UNJUDGED, "additionalProperties") if "patternProperties" in str(schema) else UNJUDGED
-    judge: Any = jsonschema.validators.extend(kind, dict.fromkeys(skipped))  # type: ignore[no-untyped-call]
+    judge: Any = jsonschema.validators.extend(kind, dict.fromkeys(skipped))  # type: ignore[no-untyped-call]  # jsonschema has no types for it
     return bool(judge(schema, registry=referencing.Registry()).is_valid(value))

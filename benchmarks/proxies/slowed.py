@@ -20,7 +20,7 @@ def slow_down(extra_ns: int) -> None:
             pass
         received(self, data)
 
-    Connection.data_received = slower  # type: ignore[method-assign]
+    Connection.data_received = slower  # type: ignore[method-assign]  # the planted fault
 
 
 if __name__ == "__main__":

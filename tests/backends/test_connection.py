@@ -156,7 +156,7 @@ async def test_pieces_are_handed_over_while_a_read_waits_and_read_where_they_wer
         reading = asyncio.ensure_future(anext(incoming))
         for piece in (b"one", b"two", b"refused"):
             say(piece)
-            await wait_until_async(lambda piece=piece: taken[-1:] == [piece], "the piece")  # type: ignore[misc]
+            await wait_until_async(lambda piece=piece: taken[-1:] == [piece], "the piece")  # type: ignore[misc]  # a lambda with a default has no type for mypy
         assert await reading == b"refused"
         say(b"unread")  # nobody waits: it is kept
         await asyncio.sleep(0.02)

@@ -33,11 +33,11 @@ NOTICED_S = 5.0
 
 
 def two(**fields: object) -> DistributedSettings:
-    return DistributedSettings(**{"hosts": (HERE, HERE), **fields})  # type: ignore[arg-type]
+    return DistributedSettings(**{"hosts": (HERE, HERE), **fields})  # type: ignore[arg-type]  # its own fields
 
 
 def order(*hosts: Host, **fields: object) -> Order:
-    return Order(hosts, ("server",), **fields)  # type: ignore[arg-type]
+    return Order(hosts, ("server",), **fields)  # type: ignore[arg-type]  # its own fields
 
 
 # --- how ranks meet ---

@@ -131,7 +131,7 @@ async def test_real_server_answers_under_its_model_name_and_ends(tmp_path: Path)
         lease = LeaseFolder(next((tmp_path / "run").iterdir())).read()
         assert lease is not None
         assert lease.server is not None
-        lease.keeper.process().kill()  # type: ignore[union-attr]
+        lease.keeper.process().kill()  # type: ignore[union-attr]  # it has started one
         deadline = time.monotonic() + 20
         while lease.server.alive:
             assert time.monotonic() < deadline, "mlx_lm.server outlives its killed keeper"

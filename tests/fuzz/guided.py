@@ -23,7 +23,7 @@ CODE_UNDER_TEST = ["anyclaude_lab.wire", "anyclaude_lab.models", "anyclaude_lab.
 
 def fuzz(name: str, flags: list[str]) -> None:
     """libFuzzer over one target; it ends the process."""
-    import atheris  # type: ignore[import-untyped,unused-ignore]
+    import atheris  # type: ignore[import-untyped,unused-ignore]  # it has no types, and is not everywhere
 
     with atheris.instrument_imports(include=CODE_UNDER_TEST):
         from tests.fuzz.targets import TARGETS, Target

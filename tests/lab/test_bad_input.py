@@ -33,8 +33,8 @@ def archive(file: Path) -> None:
 # name -> (content, what is said of it)
 SPOILED: dict[str, tuple[bytes, str]] = {
     "torn.jsonl": (GOOD[:-40], f"line {LAST}: "),
-    "blob.jsonl": (with_last(lambda e: e["request"].update(segments=["m0123456789abcdef"])), f"line {LAST}: "),  # type: ignore[attr-defined]
-    "hash.jsonl": (with_last(lambda e: e["response"].update(pieces=[[0, "other"]])), f"line {LAST}: "),  # type: ignore[attr-defined]
+    "blob.jsonl": (with_last(lambda e: e["request"].update(segments=["m0123456789abcdef"])), f"line {LAST}: "),  # type: ignore[attr-defined]  # a line of JSON
+    "hash.jsonl": (with_last(lambda e: e["response"].update(pieces=[[0, "other"]])), f"line {LAST}: "),  # type: ignore[attr-defined]  # a line of JSON
     "future.jsonl": (b'{"kind":"trace","format":"anyclaude-trace","version":99}\n', "version 99"),
     "empty.jsonl": (LINES[0], "holds no exchange"),
     "bomb.jsonl.gz": (gzip.compress(b"{}\n" * 3_000_000), "swells"),

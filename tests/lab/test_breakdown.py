@@ -209,5 +209,5 @@ def test_pictures_and_report_of_a_run_whose_half_is_unknown() -> None:
     ]  # fmt: skip
     run = run_of(*PLAIN, *nothing)
     page = report.html(run)
-    assert "unknown, not drawn" in page and "– unknown" in page  # noqa: RUF001
+    assert "unknown, not drawn" in page and "– unknown" in page  # noqa: RUF001  the dash, as in print
     assert "main" in pictures.session(run, "s1")

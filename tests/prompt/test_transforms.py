@@ -152,7 +152,7 @@ def test_plan_is_frozen_and_comparable() -> None:
     assert Plan() == Plan()
     assert hash(Plan()) == hash(Plan())
     with pytest.raises(AttributeError):
-        Plan().strip_billing = False  # type: ignore[misc]
+        Plan().strip_billing = False  # type: ignore[misc]  # frozen: that is the test
 
 
 def test_a_deferred_tool_outside_the_allow_list_cannot_be_loaded() -> None:

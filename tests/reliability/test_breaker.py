@@ -455,13 +455,13 @@ async def test_a_client_that_leaves_before_the_head_frees_the_probes_place() -> 
         await asyncio.Event().wait()
         raise AssertionError
 
-    working, gate.backend.send = gate.backend.send, never  # type: ignore[method-assign]
+    working, gate.backend.send = gate.backend.send, never  # type: ignore[method-assign]  # a planted fault
     asking = asyncio.create_task(gate.send())
     await waiting.wait()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    gate.backend.send, gate.backend.refusal = working, None  # type: ignore[method-assign]
+    gate.backend.send, gate.backend.refusal = working, None  # type: ignore[method-assign]  # a planted fault
     await gate.ask()
     assert gate.breaker.state is State.CLOSED
 

@@ -79,7 +79,7 @@ class Lane:
         """One request; the answer joins the history."""
         self.client.turns.append(turn)
         system = [{"type": "text", "text": text} for text in self.system]
-        system[-1] |= {"cache_control": {"type": "ephemeral"}}  # type: ignore[dict-item]
+        system[-1] |= {"cache_control": {"type": "ephemeral"}}  # type: ignore[dict-item]  # JSON
         body: JsonObject = {"model": "claude-sample", "max_tokens": 4096, "stream": True, "system": system}
         body |= {"tools": self.tools} if self.tools else {}
         names = {"x-claude-code-session-id": self.client.session, "x-claude-code-request-class": self.kind}

@@ -44,7 +44,7 @@ you: Two, in /srv/mill/tests/test_dates.py: one for the usual form and one for a
 PLACE = "# Environment\nWorking folder: {folder}\nOperating system: linux\nToday: {today}\n"
 SCOUT = """You search a project for the one who sent you and report what you found, nothing else. You may read and search but change nothing.
 # Report
-Give paths with line numbers, and quote at most three lines of each place. If there is nothing to be found, say where you looked."""  # noqa: E501
+Give paths with line numbers, and quote at most three lines of each place. If there is nothing to be found, say where you looked."""  # noqa: E501 - a prompt is one text, line ends are part of it
 TITLE = "Give a title of at most five words to the conversation that follows. Answer with the title alone."
 
 
@@ -85,7 +85,7 @@ EDIT = tool(
 
 The passage has to stand in the file exactly as given, white space included, and only once; give more of its surroundings if it stands there twice, or set replace_all to change every occurrence, for instance to rename something.
 - Take the passage from what Read showed, without the line numbers in front.
-- A file that was not read in this conversation is refused.""",  # noqa: E501
+- A file that was not read in this conversation is refused.""",  # noqa: E501 - a prompt is one text, line ends are part of it
     ("file_path", "old_string", "new_string"),
     file_path="The absolute path of the file.",
     old_string="The passage as it stands in the file.",
@@ -100,7 +100,7 @@ WRITE = tool(
     "Write",
     """Writes a whole file, new or in place of an old one.
 
-Prefer Edit for files that exist. A file that exists has to be read first. Do not write notes, summaries or documentation that nobody asked for.""",  # noqa: E501
+Prefer Edit for files that exist. A file that exists has to be read first. Do not write notes, summaries or documentation that nobody asked for.""",  # noqa: E501 - a prompt is one text, line ends are part of it
     file_path="The absolute path of the file.",
     content="Everything the file is to hold.",
 )
@@ -127,7 +127,7 @@ GREP = tool(
     "Grep",
     """Searches the text of files for a regular expression and lists the places.
 
-Fast in large projects, and leaves out what version control ignores. Narrow the search with a folder or a pattern of names. With output_mode "content" the lines are shown, with "files" only the paths.""",  # noqa: E501
+Fast in large projects, and leaves out what version control ignores. Narrow the search with a folder or a pattern of names. With output_mode "content" the lines are shown, with "files" only the paths.""",  # noqa: E501 - a prompt is one text, line ends are part of it
     ("pattern",),
     pattern="The regular expression.",
     path="The folder or file to search; the working folder if left out.",
@@ -145,7 +145,7 @@ AGENT = tool(
     "Agent",
     """Sends a helper with a task of its own and gives back its report.
 
-The helper starts without this conversation: tell it everything it needs, and say what its report has to hold. Several helpers can be sent at once, one call each. Its report is for you; tell the person what matters in it.""",  # noqa: E501
+The helper starts without this conversation: tell it everything it needs, and say what its report has to hold. Several helpers can be sent at once, one call each. Its report is for you; tell the person what matters in it.""",  # noqa: E501 - a prompt is one text, line ends are part of it
     description="Three to five words about the task.",
     prompt="The task, complete in itself.",
     subagent_type={"type": "string", "enum": ["scout", "general"], "description": "Which kind of helper."},

@@ -84,7 +84,7 @@ def test_a_zero_is_drawn_and_what_is_unknown_is_not() -> None:
     made = strips("savings", [Group("", [Bar("none", 0.0, 3), Bar("unknown", None, 3), Dot("dot", None)])], scale)
     assert len(marks(made, "rect", "mark")) == 1 and not marks(made, "circle", "mark")
     assert len(marks(made, "line", "unknown")) == 2
-    assert "0 %, n 3" in Seen(made).text and "– unknown, n 3" in Seen(made).text  # noqa: RUF001
+    assert "0 %, n 3" in Seen(made).text and "– unknown, n 3" in Seen(made).text  # noqa: RUF001  the dash, as in print
 
 
 def test_bars_begin_at_zero_and_go_left_where_something_grew() -> None:

@@ -41,7 +41,7 @@ RICH = {
         }
     },
 }
-NAMES = set(RICH["properties"])  # type: ignore[call-overload]
+NAMES = set(RICH["properties"])  # type: ignore[call-overload]  # JSON
 
 
 def parameters(schema: Any, dialect: SchemaDialect) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Runner:
     def _scores(self, job: Job, ids: mx.array) -> mx.array:
         """Of the token behind `ids` (of shape (1, n)), of shape (1, vocabulary), being computed."""
         scores: mx.array = self.loaded.model(ids, cache=job.state)[:, -1, :].astype(mx.float32)
-        mx.async_eval(scores)  # type: ignore[no-untyped-call]
+        mx.async_eval(scores)  # type: ignore[no-untyped-call]  # mlx has no types for it
         return scores
 
     def _finished(self, job: Job, reason: str) -> Finish:
@@ -117,5 +117,5 @@ class Runner:
 def _chosen(pick: Pick, scores: mx.array) -> mx.array:
     """The next token, of shape (1,), being computed."""
     token = pick(scores)
-    mx.async_eval(token)  # type: ignore[no-untyped-call]
+    mx.async_eval(token)  # type: ignore[no-untyped-call]  # mlx has no types for it
     return token

@@ -42,7 +42,7 @@ def _stub(node: Any, own: str | None, texts: Mapping[str, str], depth: int) -> A
 
 
 def _keyword(key: str, value: Any, texts: Mapping[str, str], depth: int) -> Any:
-    child: Callable[[Any], Any] = lambda schema: _stub(schema, None, texts, depth)  # noqa: E731
+    child: Callable[[Any], Any] = lambda schema: _stub(schema, None, texts, depth)  # noqa: E731 - a name for one line
     if key == "properties" and isinstance(value, dict):
         return {name: _stub(schema, texts.get(name), texts, depth) for name, schema in value.items()}
     if key in _NAMED_SCHEMAS and isinstance(value, dict):

@@ -59,4 +59,4 @@ def _lines(one: Reuse, scale: Axis) -> Iterator[Line]:
 def _change(why: str, before: int, after: int, scale: Axis) -> Line:
     if after > before:
         return Line("more than foreseen", bar(scale, before, after, "gained"), f"+{whole(after - before)}", "lost")
-    return Line(why, bar(scale, after, before, "lost"), f"−{whole(before - after)}" if before > after else "0", "lost")  # noqa: RUF001
+    return Line(why, bar(scale, after, before, "lost"), f"−{whole(before - after)}" if before > after else "0", "lost")  # noqa: RUF001  the sign, as in print

@@ -50,7 +50,7 @@ async def cluster(
         OpenAIBackend(f"n{i}", server.url, budgets=Budgets(silence_s=SILENT_S if server.play is STUCK else 60))
         for i, server in enumerate(servers)
     ]
-    backend = ClusterBackend(nodes, ClusterSettings(**settings))  # type: ignore[arg-type]
+    backend = ClusterBackend(nodes, ClusterSettings(**settings))  # type: ignore[arg-type]  # its own fields
     try:
         yield backend, servers
     finally:
@@ -153,7 +153,7 @@ async def test_what_waits_at_a_node_that_checks_gave_up_goes_elsewhere() -> None
         reply = await sent(backend)
         reading = asyncio.create_task(text(reply))
         await asyncio.sleep(0)
-        backend.nodes[0].backend.health = unwell  # type: ignore[method-assign]
+        backend.nodes[0].backend.health = unwell  # type: ignore[method-assign]  # a planted state
         backend.start()
         async with asyncio.timeout(5):
             assert await reading == "fine"

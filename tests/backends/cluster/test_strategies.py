@@ -36,7 +36,7 @@ def order(name: str, nodes: Sequence[NodeView], asked: Asked) -> list[int]:
 
 
 def first(name: str, nodes: Sequence[NodeView], **asked: float) -> str:
-    return nodes[order(name, nodes, Asked(prompt_tokens=PROMPT, **asked))[0]].name  # type: ignore[arg-type]
+    return nodes[order(name, nodes, Asked(prompt_tokens=PROMPT, **asked))[0]].name  # type: ignore[arg-type]  # its own fields
 
 
 def test_the_settings_know_every_strategy_and_no_other() -> None:

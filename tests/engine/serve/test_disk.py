@@ -69,7 +69,7 @@ def test_another_model_finds_nothing(folder: PrefixFolder) -> None:
 )
 def test_a_spoilt_file_is_not_read_and_removed(folder: PrefixFolder, spoil: object) -> None:
     keep(folder)
-    spoil(data(folder))  # type: ignore[operator]
+    spoil(data(folder))  # type: ignore[operator]  # parametrised
     assert read(folder) is None
     assert list(folder.folder.iterdir()) == []
     assert folder.removed_broken == 1

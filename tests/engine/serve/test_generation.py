@@ -294,7 +294,7 @@ def test_a_turn_that_comes_back_as_other_tokens_is_reported(plain: LoadedModel) 
 
 
 def _progress(asked: object) -> list[Progress]:
-    told = asked.told  # type: ignore[attr-defined]
+    told = asked.told  # type: ignore[attr-defined]  # the test's own field
     found = []
     while not told.empty():
         found.append(told.get())

@@ -106,7 +106,7 @@ def test_on_a_cpu_steps_stay_small() -> None:
 def test_a_forced_beginning_and_its_rest_are_read_as_a_call(form: object, rest: str) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     parser = auto_parser({"Read": schema})
-    pieces = parser.feed(form.begin("Read") + rest) + parser.close()  # type: ignore[attr-defined]
+    pieces = parser.feed(form.begin("Read") + rest) + parser.close()  # type: ignore[attr-defined]  # parametrised
     assert pieces == [CallPiece("Read", '{"a": 1}')] or pieces == [CallPiece("Read", '{"a":1}')]
 
 
