@@ -36,7 +36,8 @@ class Pace:
         if not self._steps:
             return self._tokens
         next_up = self.sizes[: self.sizes.index(self._tokens) + 2]
-        return max((size for size in next_up if self._lasts_s(size, context) <= self.step_s * CAUTION), default=64)
+        fitting = [size for size in next_up if self._lasts_s(size, context) <= self.step_s * CAUTION]
+        return max(fitting, default=self.sizes[0])
 
     def took(self, tokens: int, seconds: float, context: int = 0) -> None:
         """A step of a known size behind `context` tokens was measured; cut ones say little."""
