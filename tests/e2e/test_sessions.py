@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -74,9 +75,14 @@ def test_in_claude_mode_not_a_byte_is_changed(version: str, gzip: bool, place: P
             path, _, query = passed.target.partition("?")
             assert (exchange.path, exchange.query) == (path, query)
             assert end_to_end(exchange.headers) == end_to_end(passed.request_headers)
-            assert (passed.status, passed.complete) == (exchange.status, True)
+            assert passed.status == exchange.status
             assert end_to_end(passed.headers) == end_to_end(exchange.sent_headers)
-            assert passed.body == bytes(exchange.sent)
+            if passed.complete:
+                assert passed.body == bytes(exchange.sent)
+            else:  # 2.0.30 ends at `message_stop` and may hang up before the body's own end has reached it
+                assert bytes(exchange.sent).startswith(passed.body)
+                text = zlib.decompressobj(31).decompress(passed.body) if gzip else passed.body
+                assert b"event: message_stop" in text
         assert unmatched == []
 
 
