@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.results import Options, keep, show
 
 USUAL = ("startup", "pipeline", "counting", "traces", "replay", "growth", "proxy_cost")
-LONGER = ("first_answer",)  # minutes, and they need more than the package
+LONGER = ("instructions", "first_answer")  # minutes, and they need more than the package
 
 
 def main() -> int:

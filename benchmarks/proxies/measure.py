@@ -52,10 +52,12 @@ Measured = dict[Load, dict[str, Row]]
 
 
 @contextmanager
-def running(peers: Path | None, names: Collection[str] = (), planted_us: int | None = None) -> Iterator[list[Subject]]:
+def running(
+    peers: Path | None, names: Collection[str] = (), planted_us: int | None = None, under: Sequence[str] = ()
+) -> Iterator[list[Subject]]:
     """The relay, ours in its ways, and the peers where they are installed; with `names` only those and the relay.
 
-    `planted_us`: ours is slowed down by so many microseconds a read.
+    `planted_us`: ours is slowed down by so many microseconds a read. `under`: the program that runs the relay and ours.
     """
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch)
@@ -66,10 +68,11 @@ def running(peers: Path | None, names: Collection[str] = (), planted_us: int | N
             ("ours, prompt work, recording", ("--record", f"{scratch}/traces"), {"LOCAL_URL": f"{url}/v1"}),
             ("ours, passthrough", ("--mode", "claude", "--no-record"), {"ANYCLAUDE_CLAUDE_URL": url}),
         )
-        started = [stack.enter_context(subjects.relay(folder, port))]
+        started = [stack.enter_context(subjects.relay(folder, port, under=under))]
         for name, args, env in ways:
             if not names or name in names:
-                started.append(stack.enter_context(subjects.ours(folder, name, *args, planted_us=planted_us, **env)))
+                own = subjects.ours(folder, name, *args, planted_us=planted_us, under=under, **env)
+                started.append(stack.enter_context(own))
         if peers is not None:
             started.append(stack.enter_context(subjects.claude_code_router(folder, port, peers.absolute())))
             started.append(stack.enter_context(subjects.litellm(folder, port, peers.absolute())))

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,18 +75,21 @@ def upstream(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def relay(folder: Path, upstream_port: int) -> Iterator[Subject]:
+def relay(folder: Path, upstream_port: int, *, under: Sequence[str] = ()) -> Iterator[Subject]:
     port_file = folder / "relay" / "port"
-    command = [sys.executable, "-m", "benchmarks.proxies.relay", str(upstream_port), str(port_file)]
+    command = [*under, sys.executable, "-m", "benchmarks.proxies.relay", str(upstream_port), str(port_file)]
     with process(command, port_file.parent) as p:
         yield Subject("bare relay", int(_written(port_file)), p.pid)
 
 
 @contextmanager
-def ours(folder: Path, name: str, *args: str, planted_us: int | None = None, **env: str) -> Iterator[Subject]:
+def ours(
+    folder: Path, name: str, *args: str, planted_us: int | None = None, under: Sequence[str] = (), **env: str
+) -> Iterator[Subject]:
+    """The proxy with these arguments; `under`: the program that runs it, with its own."""
     port = free_port()
     program = ["anyclaude_lab.proxy"] if planted_us is None else ["benchmarks.proxies.slowed", str(planted_us)]
-    command = [sys.executable, "-m", *program, "--proxy-only", "--port", str(port), *args]
+    command = [*under, sys.executable, "-m", *program, "--proxy-only", "--port", str(port), *args]
     with process(command, folder / name.replace(" ", "-"), ANYCLAUDE_PROBE="no", **env) as p:
         _listening(port, p)
         yield Subject(name, port, p.pid)
