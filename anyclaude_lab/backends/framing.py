@@ -12,6 +12,7 @@ from typing import Protocol
 SIZE = re.compile(rb"[0-9a-fA-F]{1,15}[ \t]*(?:;[^\r\n]*)?")
 PLAIN_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}")
 LONGEST_LINE_BYTES = 64 * 1024
+MANY_BYTES = 2048  # from which on chunks are looked at together
 
 
 class Unframed(ValueError):
@@ -22,6 +23,17 @@ class Unframed(ValueError):
 def _plain_size(line: bytes) -> int:
     """The size that a line says and nothing else; 0 for every other line, and the last one. The same few come again."""
     return int(line, 16) if PLAIN_SIZE.fullmatch(line) else 0
+
+
+def _take_many(data: bytes, pieces: list[bytes]) -> int:
+    """Add all chunks but the last few, as one piece, where no line end stands in them; where the rest begins."""
+    parts = data.split(b"\r\n")
+    there = max(0, len(parts) - 3) // 2 * 2  # behind them: the last one, whole or not, and maybe that of size 0
+    chunks = parts[1:there:2]
+    if not chunks or b"" in chunks or list(map(_plain_size, parts[:there:2])) != list(map(len, chunks)):
+        return 0
+    pieces.append(b"".join(chunks))
+    return len(data) - len(b"\r\n".join(parts[there:]))
 
 
 class Body(Protocol):
@@ -73,8 +85,9 @@ class Chunked:
     def feed(self, data: bytes, pieces: list[bytes]) -> None:
         if self._rest:
             data, self._rest = self._rest + data, b""
-        at, size = 0, len(data)
+        size = len(data)
         between = not (self._left or self._behind_chunk or self._trailers)
+        at = _take_many(data, pieces) if between and size > MANY_BYTES else 0
         while at < size and not self.ended:
             if self._left:
                 piece = data[at : at + self._left]

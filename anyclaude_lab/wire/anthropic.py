@@ -6,6 +6,7 @@ JSON, an unfinished rest) come out as events with the type `""`, which every jud
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import Any
 
 from anyclaude_lab.errors import (
@@ -24,7 +25,7 @@ from anyclaude_lab.errors import (
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, JsonObject, Usage
 from anyclaude_lab.wire.json_text import loads
-from anyclaude_lab.wire.repeated import RepeatedFrame
+from anyclaude_lab.wire.repeated import RepeatedFrame, Run
 from anyclaude_lab.wire.sse import SseItem, SseParser
 
 NO_EVENT = ""  # the type of bytes that are relayed but mean nothing
@@ -68,15 +69,10 @@ class AnthropicDecoder:
         while at < size:
             if self._parser is None:
                 return [*events, _no_event(data[at:])]
-            if self._parser.between_frames:
-                if skim and (skipped := self._repeated.skip(data, at)) > at:
-                    at = skipped
-                    continue
-                texts, ends = self._repeated.read(data, at)
-                if texts:
-                    events += self._like_the_last(texts, data, at, ends)
-                    at = ends[-1]
-                    continue
+            if self._parser.between_frames and (run := self._repeated.read(data, at)) is not None:
+                events += [] if skim else self._like_the_last(run, data, at)
+                at = run.end
+                continue
             end = data.find(b"\n\n", at) + 2
             frame = data[at : end if end > 1 else size]
             at += len(frame)
@@ -92,12 +88,13 @@ class AnthropicDecoder:
             self._parser = None
             return [_no_event(rest + data)]
 
-    def _like_the_last(self, texts: list[str], data: bytes, at: int, ends: list[int]) -> list[Event]:
+    def _like_the_last(self, run: Run, data: bytes, at: int) -> list[Event]:
         """Events that differ from the text delta before them in the text alone."""
         last, delta = self._last, self._last["delta"]
+        places = accumulate((run.around + len(inside) for inside in run.insides), initial=at)
         return [
             Event("content_block_delta", {**last, "delta": {**delta, "text": text}}, data[start:end])
-            for text, start, end in zip(texts, (at, *ends), ends, strict=False)
+            for text, (start, end) in zip(run.texts, pairwise(places), strict=True)
         ]
 
     def close(self) -> list[Event]:

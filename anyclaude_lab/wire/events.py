@@ -17,7 +17,11 @@ JsonObject = dict[str, Any]
 
 @dataclass(slots=True)
 class Event:
-    """One server-sent event. `type` is its name, `data` its JSON object, `raw` the bytes it was read from (or None)."""
+    """One server-sent event. `type` is its name, `data` its JSON object, `raw` the bytes it was read from (or None).
+
+    Deltas of one text that came together may be one event: `data` is that of a delta with all of their text, `raw`
+    holds the bytes of each.
+    """
 
     type: str
     data: JsonObject

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
 
 import orjson
 
@@ -21,10 +20,12 @@ from anyclaude_lab.wire.events import (
     json_delta,
     thinking_delta,
 )
+from anyclaude_lab.wire.repeated import Run
 
 # Says that no model of Anthropic's wrote this thinking. Must never reach the real API, which would refuse it.
 PLACEHOLDER_SIGNATURE = base64.b64encode(b"anyclaude: not signed by Anthropic").decode()
 
+_TAIL = b'"}}\n\n'  # of a delta event, from the closing quote of its text on
 _STARTS: dict[str, JsonObject] = {
     "text": {"type": "text", "text": ""},
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
@@ -43,7 +44,7 @@ class BlockWriter:
         self._blanks: list[str] = []  # blank text that may still be the beginning of a block
         self._blanks_kind = ""
         self._after_thinking = False
-        self._head = b""  # of a delta event of the open text block, up to the text
+        self._head = self._seam = b""  # of a delta event of the open text block: up to the text, and from text to text
 
     def take(self) -> list[Event]:
         """The events since the last time."""
@@ -55,20 +56,21 @@ class BlockWriter:
         if self.open != "text":
             text = self._begin("text", text)
         if text:
-            self.texts((text,))
+            self._deltas(text, orjson.dumps(text)[1:-1])
 
-    def texts(self, texts: Iterable[str]) -> None:
-        """Pieces of the answer, whose block is open. The hot path: encoded once, here, from a template."""
-        head, index, dumps = self._head, self.count - 1, orjson.dumps
-        for text in texts:
-            if text:
-                self.chars += len(text)
-                data = {
-                    "type": "content_block_delta",
-                    "index": index,
-                    "delta": {"type": "text_delta", "text": text},
-                }
-                self.events.append(Event("content_block_delta", data, head + dumps(text) + b"}}\n\n"))
+    def run(self, text: str, run: Run) -> None:
+        """Pieces of the answer whose block is open, `text` together. The hot path: strings travel as they came."""
+        together = self._seam.join(run.insides if b"" not in run.insides else filter(None, run.insides))
+        if b"\\u" in together or b"\\/" in together:  # spelled as we would not: bytes must not tell how they were cut
+            together = self._seam.join(orjson.dumps(piece)[1:-1] for piece in run.texts if piece)
+        self._deltas(text, together)
+
+    def _deltas(self, text: str, inside: bytes) -> None:
+        """One event for pieces that came together: `data` is that of one delta, the bytes are those of all."""
+        self.chars += len(text)
+        delta = {"type": "text_delta", "text": text}
+        data = {"type": "content_block_delta", "index": self.count - 1, "delta": delta}
+        self.events.append(Event("content_block_delta", data, self._head + inside + _TAIL))
 
     def thinking(self, text: str) -> None:
         """A piece of visible reasoning."""
@@ -115,8 +117,9 @@ class BlockWriter:
         self._open(kind, _STARTS[kind])
         self._head = (
             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-            b'"delta":{"type":"text_delta","text":' % (self.count - 1)
+            b'"delta":{"type":"text_delta","text":"' % (self.count - 1)
         )
+        self._seam = _TAIL + self._head
         return text.lstrip("\r\n") if kind == "text" and after_thinking else text
 
     def _open(self, kind: str, block: JsonObject) -> None:

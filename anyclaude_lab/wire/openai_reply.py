@@ -20,6 +20,7 @@ from anyclaude_lab.wire.openai_blocks import BlockWriter
 from anyclaude_lab.wire.openai_calls import Call, Calls, fits, repaired, structured_properties
 from anyclaude_lab.wire.openai_content import json_text
 from anyclaude_lab.wire.openai_text import SPECIAL_TOKENS, ReasoningSplitter, TokenFilter
+from anyclaude_lab.wire.repeated import Run
 from anyclaude_lab.wire.tool_names import ToolNames
 from anyclaude_lab.wire.tool_text import CallPiece, OfferedTools, Piece, ToolTextParserFactory
 
@@ -111,20 +112,21 @@ class ReplyAssembler:
             else:
                 self._answer(piece)
 
-    def texts(self, texts: list[str]) -> None:
+    def run(self, run: Run) -> None:
         """Pieces of what the model wrote, one after the other; looked at together where none can hold a marker."""
-        if not self.plain(texts):
-            for text in texts:
+        if not self.plain(run):
+            for text in run.texts:
                 self.text(text)
 
-    def plain(self, texts: list[str]) -> bool:
+    def plain(self, run: Run) -> bool:
         """Take pieces in that are more of the open text and nothing else; False, and none taken, where they may be."""
-        whole = texts[0] if len(texts) == 1 else "".join(texts)
-        passes = not self._waiting and self.blocks.open == "text" and self._filter.passes(whole)
-        if not (passes and self.splitter.passes(whole) and (self._parser is None or self._parser.passes(whole))):
+        text = run.texts[0] if len(run.texts) == 1 else "".join(run.texts)
+        passes = not self._waiting and self.blocks.open == "text" and self._filter.passes(text)
+        if not (passes and self.splitter.passes(text) and (self._parser is None or self._parser.passes(text))):
             return False
-        self._text_since_flush = True
-        self.blocks.texts(texts)
+        if text:
+            self._text_since_flush = True
+            self.blocks.run(text, run)
         return True
 
     def reasoning(self, text: str) -> None:

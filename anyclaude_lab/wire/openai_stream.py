@@ -127,13 +127,11 @@ class OpenAIStreamDecoder:
         events: list[Event] = []
         at, size = 0, len(data)
         while at < size and self.ending is Ending.OPEN:
-            if self._sse.between_frames:
-                texts, ends = self._repeated.read(data, at)
-                if texts:
-                    self._reply.texts(texts)
-                    events += self._begun()
-                    at = ends[-1]
-                    continue
+            if self._sse.between_frames and (run := self._repeated.read(data, at)) is not None:
+                self._reply.run(run)
+                events += self._begun()
+                at = run.end
+                continue
             end = data.find(b"\n\n", at) + 2
             frame = data[at : end if end > 1 else size]
             at += len(frame)
@@ -151,8 +149,8 @@ class OpenAIStreamDecoder:
         """
         if self.ending is not Ending.OPEN or not self._sse.between_frames:
             return None
-        texts, ends = self._repeated.read(data, 0)
-        if not texts or ends[-1] < len(data) or not self._reply.plain(texts):
+        run = self._repeated.read(data, 0)
+        if run is None or run.end < len(data) or not self._reply.plain(run):
             return None
         return self._reply.blocks.take()
 

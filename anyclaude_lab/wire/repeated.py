@@ -1,17 +1,32 @@
 """Frames that say what an earlier one said, with another text: nearly every frame of a reply.
 
-Such a frame is known by its bytes before and behind the text, so that only the text has to be read. What differs in
-anything else is left to the parsers.
+Such a frame is known by its bytes before and behind the text, so that only the text has to be read; those of one read
+are read together. What differs in anything else is left to the parsers.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import takewhile
+from typing import NamedTuple
 
 import orjson
 
 _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*')
 MOST_IN_VAIN = 8  # frames learned and never met again: this server changes more than the text
+MOST_AT_ONCE = 512  # frames that are read together, so that one that has to be mended costs no more than these
+
+
+class Run(NamedTuple):
+    """Frames that differ in the text alone, one behind the other.
+
+    `insides` are the texts as they stand between the quotes; `around` so many bytes of each frame are none of them.
+    """
+
+    texts: list[str]
+    insides: list[bytes]
+    around: int
+    end: int
 
 
 class RepeatedFrame:
@@ -20,7 +35,7 @@ class RepeatedFrame:
     def __init__(self, key: str) -> None:
         self._name = b'"%b"' % key.encode()
         self._opening = re.compile(re.escape(self._name) + rb'\s*:\s*"')
-        self._head = self._tail = b""  # up to the text, and from its closing quote on
+        self._head = self._tail = self._seam = b""  # up to the text, from its closing quote on, and from text to text
         self._in_vain = 0
 
     def learn(self, frame: bytes, text: str) -> bool:
@@ -29,46 +44,47 @@ class RepeatedFrame:
         if self._in_vain >= MOST_IN_VAIN or opening is None or frame.count(self._name) != 1:
             return False
         closing = _STRING_END.match(frame, opening.end())
-        if closing is None or not frame.endswith(b"\n\n") or _text(closing[0]) != text:
+        if closing is None or not frame.endswith(b"\n\n") or _texts(closing[0]) != [text]:
             return False
         self._head, self._tail = frame[: opening.end()], frame[closing.end() :]
+        self._seam = self._tail + self._head
         self._in_vain += 1
         return True
 
-    def skip(self, data: bytes, at: int) -> int:
-        """Where the frames from `at` on end that differ from the last one in the text alone."""
+    def read(self, data: bytes, at: int) -> Run | None:
+        """The frames from `at` on, up to the first that is another, or not whole; None where that is the next one."""
         head, tail = self._head, self._tail
-        while head and data.startswith(head, at):
-            closing = _STRING_END.match(data, at + len(head))
-            if closing is None or not data.startswith(tail, closing.end()):
-                break
-            at = closing.end() + len(tail)
-            self._in_vain = 0
-        return at
-
-    def read(self, data: bytes, at: int) -> tuple[list[str], list[int]]:
-        """The texts of the frames from `at` on, and where each ends, up to the first that is another, or not whole."""
-        texts: list[str] = []
-        ends: list[int] = []
-        head, tail = self._head, self._tail
-        before, behind = len(head), len(tail)
-        while head and data.startswith(head, at):
-            start = at + before
-            end = data.find(tail, start)
-            if end < 0 or (text := _text(data[start:end])) is None:
-                break
-            at = end + behind
-            texts.append(text)
-            ends.append(at)
-        if texts:
-            self._in_vain = 0
-        return texts, ends
+        if not head or not data.startswith(head, at):
+            return None
+        insides = data[at + len(head) :].split(self._seam, MOST_AT_ONCE)
+        end = insides[-1].find(tail)
+        insides[-1:] = [insides[-1][:end]] if end >= 0 else []
+        together = b'","'.join(insides)
+        if b"\n" in together or b'\\","' in together or together.endswith(b"\\"):
+            insides = list(takewhile(_ends_there, insides))
+            together = b'","'.join(insides)
+        texts = _texts(together)
+        if len(texts) != len(insides):  # a quote that closes nothing, or what is no string
+            insides, together = insides[:1], b"".join(insides[:1])
+            texts = _texts(together)
+        if not insides or len(texts) != len(insides):
+            return None
+        self._in_vain = 0
+        around = len(self._seam)
+        size = len(together) - 3 * (len(insides) - 1) + len(insides) * around
+        return Run(texts, insides, around, at + size)
 
 
-def _text(inside: bytes) -> str | None:
-    """What stands between the quotes of a string; None where that is no string, or needs mending."""
+def _ends_there(inside: bytes) -> bool:
+    """Whether the tail behind it is the end of its string and of a frame like the last."""
+    return b"\n" not in inside and not inside.endswith(b"\\")
+
+
+def _texts(insides: bytes) -> list[str]:
+    """The strings of which this stands between the first quote and the last; none where it is anything else."""
     try:
-        text: str = orjson.loads(b'"' + inside + b'"')
-    except orjson.JSONDecodeError:
-        return None
-    return text
+        texts: list[str] = orjson.loads(b'["' + insides + b'"]')
+        "".join(texts)
+    except (orjson.JSONDecodeError, TypeError):
+        return []
+    return texts

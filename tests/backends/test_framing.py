@@ -20,6 +20,7 @@ def read(body: Body, data: bytes, cuts: list[int]) -> bytes:
     pieces: list[bytes] = []
     for a, b in pairwise(places):
         body.feed(data[a:b], pieces)
+    assert b"" not in pieces  # would be taken for the end
     return b"".join(pieces)
 
 
@@ -31,6 +32,31 @@ def test_chunks_are_taken_apart_however_they_are_cut(
     body = Chunked()
     assert read(body, sent, cuts) == b"".join(pieces)
     assert body.ended
+
+
+@given(
+    st.lists(st.integers(1, 400), min_size=8, max_size=20),
+    st.lists(st.sampled_from([b"\r\n", b"5\r\n", b"\n", b"x"]), min_size=20, max_size=20),
+    st.sampled_from([0, 1, 2, 3, 5, 7, 300]),
+    st.sampled_from([b"%x", b"%X", b"0%x", b"%x;a"]),
+)
+def test_many_chunks_in_one_read_are_those_of_many_reads(
+    sizes: list[int], fills: list[bytes], missing: int, line: bytes
+) -> None:
+    pieces = [(fill * size)[:size] for size, fill in zip(sizes, fills, strict=False)]
+    pieces.append(b"y" * 3000)
+    sent = b"".join(line % len(piece) + b"\r\n%b\r\n" % piece for piece in pieces) + b"0\r\n\r\n"
+    sent = sent[: len(sent) - missing]
+    once, slowly = Chunked(), Chunked()
+    assert read(once, sent, []) == read(slowly, sent, list(range(0, len(sent), 50)))
+    assert once.ended is slowly.ended is (not missing)
+
+
+def test_a_fault_behind_many_chunks_is_found() -> None:
+    pieces: list[bytes] = []
+    with pytest.raises(Unframed):
+        Chunked().feed(b"3\r\nabc\r\n" * 500 + b"3\r\nabcd\r\n" + b"3\r\nabc\r\n" * 5, pieces)
+    assert b"".join(pieces) == b"abc" * 501
 
 
 @given(pieces_of_body, st.integers(1, 10_000))

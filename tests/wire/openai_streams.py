@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from anyclaude_lab.wire.anthropic import AnthropicDecoder
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, JsonObject
 from anyclaude_lab.wire.fold import fold
@@ -140,6 +141,12 @@ def judge(decoded: Decoded) -> None:
         assert orjson.loads(data) == event.data
 
 
+def read_back(events: list[Event]) -> list[Event]:
+    """The events one by one, as a client reads them from their bytes."""
+    reader = AnthropicDecoder()
+    return reader.feed(b"".join(event.encode() for event in events)) + reader.close()
+
+
 def _cuts(raw: bytes) -> list[list[bytes]]:
     return [[raw[at : at + size] for at in range(0, len(raw), size)] or [b""] for size in (len(raw) or 1, 1, 7, 64)]
 
@@ -149,4 +156,4 @@ def _decode(pieces: Iterable[bytes], dialect: Dialect, context: ReplyContext) ->
     events = [event for data in pieces for event in decoder.feed(data)] + decoder.close()
     assert decoder.feed(b"data: {}\n\n") == []
     assert decoder.close() == []
-    return Decoded(events, decoder)
+    return Decoded(read_back(events), decoder)

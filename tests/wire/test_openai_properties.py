@@ -17,7 +17,7 @@ from anyclaude_lab.wire.openai_calls import JsonEnd, repaired
 from anyclaude_lab.wire.openai_dialect import GENERIC
 from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder
 from anyclaude_lab.wire.openai_text import ReasoningSplitter, TokenFilter
-from tests.wire.openai_streams import CONTEXT, TOOLS, Decoded, chunk, judge, sse, usage_chunk
+from tests.wire.openai_streams import CONTEXT, TOOLS, Decoded, chunk, judge, read_back, sse, usage_chunk
 from tests.wire.strategies import cut_places, cuts, json_objects
 
 # --- streams of every kind, sane and mad
@@ -86,7 +86,7 @@ streams = st.lists(_chunks, max_size=12)
 def decoded(pieces: list[bytes], **changes: Any) -> Decoded:
     decoder = OpenAIStreamDecoder(CONTEXT, GENERIC)
     events = [event for data in pieces for event in decoder.feed(data)] + decoder.close()
-    return Decoded(events, decoder)
+    return Decoded(read_back(events), decoder)
 
 
 @settings(max_examples=200)

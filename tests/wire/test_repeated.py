@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import orjson
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from anyclaude_lab.models.families import family_of
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
+from anyclaude_lab.wire.events import Event
 from anyclaude_lab.wire.openai_dialect import MLX_LM
 from anyclaude_lab.wire.openai_stream import OpenAIStreamDecoder, reply_context
 from anyclaude_lab.wire.repeated import MOST_IN_VAIN, RepeatedFrame
 from anyclaude_lab.wire.request import Request
 from anyclaude_lab.wire.tool_names import ToolNames
+from tests.wire.openai_streams import read_back
 
 texts = st.text(min_size=1, max_size=12)
 wild = st.sampled_from(
@@ -31,13 +34,24 @@ def chunk(delta: object, **more: object) -> bytes:
     return frame({"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], **more})
 
 
-def told(stream: bytes, cuts: list[int]) -> list[str]:
-    """The texts of the events that a stream becomes."""
+def made(stream: bytes, cuts: list[int]) -> list[Event]:
+    """The events that a stream becomes."""
     request = Request({"model": "m", "messages": []})
     decoder = OpenAIStreamDecoder(reply_context(request, message_id="m", names=ToolNames.for_tools({})), MLX_LM)
     places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    events = [e for a, b in pairwise(places) for e in decoder.feed(stream[a:b])]
-    return [event.data["delta"]["text"] for event in events if event.type == "content_block_delta"]
+    return [e for a, b in pairwise(places) for e in decoder.feed(stream[a:b])]
+
+
+def told(stream: bytes, cuts: list[int]) -> list[str]:
+    """The texts of these events, one by one."""
+    events = made(stream, cuts)
+    apart = read_back(events)
+    assert text_of(events) == text_of(apart)
+    return [event.data["delta"]["text"] for event in apart if event.type == "content_block_delta"]
+
+
+def text_of(events: list[Event]) -> str:
+    return "".join(event.data["delta"]["text"] for event in events if event.type == "content_block_delta")
 
 
 @given(pieces_of_text, st.booleans(), st.lists(st.integers(0, 10_000), max_size=8))
@@ -48,6 +62,18 @@ def test_a_stream_of_like_frames_is_told_as_one_of_unlike_frames(
     same = b"".join(chunk({**more, "content": piece}, created=0) for piece in pieces)
     each = b"".join(chunk({**more, "content": piece}, created=number) for number, piece in enumerate(pieces))
     assert told(same, cuts) == told(each, [])  # no two of its frames are alike
+
+
+@given(pieces_of_text, st.booleans(), st.lists(st.integers(0, 10_000), max_size=8))
+def test_bytes_do_not_tell_how_they_were_cut(pieces: list[str], slashes: bool, cuts: list[int]) -> None:
+    """Whatever a server escapes that need not be: Python's all but ASCII, PHP's slashes."""
+    frames = [
+        b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": f"/{piece}"}}]}).encode() + b"\n\n"
+        for piece in pieces
+    ]
+    stream = b"".join(frames).replace(b"/", rb"\/") if slashes else b"".join(frames)
+    whole, parts = made(stream, []), made(stream, cuts)
+    assert b"".join(event.encode() for event in parts) == b"".join(event.encode() for event in whole)
 
 
 def test_a_piece_without_text_changes_nothing() -> None:
@@ -98,14 +124,35 @@ def test_a_text_that_needs_mending_is_left_to_the_parser() -> None:
     known = RepeatedFrame("content")
     assert known.learn(chunk({"content": "a"}), "a")
     for broken in (b"\xff", b"\\ud800", b"\\x", b"a\nb"):
-        assert known.read(chunk({"content": "?"}).replace(b"?", broken), 0) == ([], [])
-    assert known.read(chunk({"content": "fine"}), 0) == (["fine"], [len(chunk({"content": "fine"}))])
+        assert known.read(chunk({"content": "?"}).replace(b"?", broken), 0) is None
+    fine = chunk({"content": "fine"})
+    run = known.read(fine, 0)
+    assert run is not None and (run.texts, run.end) == (["fine"], len(fine))
+
+
+def test_what_cannot_be_read_holds_up_nothing_before_it() -> None:
+    known = RepeatedFrame("content")
+    known.learn(chunk({"content": "a"}), "a")
+    whole = [chunk({"content": f"{number}"}) for number in range(3)]
+    for odd in (
+        b"\xff",
+        b"\\x",
+        b'b","c',
+        b'b","choices":"c',
+        b"d\\",
+        chunk({"content": "e"}, created=1),
+        whole[0][:-1],
+    ):
+        stream = b"".join([*whole, whole[0].replace(b'"0"', b'"%b"' % odd) if len(odd) < 30 else odd, *whole])
+        run = known.read(stream, 0)
+        assert run is not None and run.texts == ["0", "1", "2"][: len(run.texts)]
+        assert stream[: run.end] == b"".join(whole[: len(run.texts)])
 
 
 def test_a_frame_with_two_places_for_the_text_is_not_learned() -> None:
     known = RepeatedFrame("content")
     assert not known.learn(frame({"content": "a", "more": {"content": "a"}}), "a")
-    assert known.read(frame({"content": "a", "more": {"content": "a"}}), 0) == ([], [])
+    assert known.read(frame({"content": "a", "more": {"content": "a"}}), 0) is None
 
 
 def test_a_server_that_changes_more_than_the_text_is_not_learned_for_ever() -> None:
