@@ -19,9 +19,9 @@ from typing import Any, Self
 
 import orjson
 
+from anyclaude_lab.backends.ask import CHAT, Ask
 from anyclaude_lab.backends.base import RawHeaders
-from anyclaude_lab.backends.http import Answer, HttpLeg
-from anyclaude_lab.backends.profiles import JSON_HEADER
+from anyclaude_lab.backends.http import Answer
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_dialect import Dialect
 
@@ -89,21 +89,20 @@ class Capabilities:
         return cls(**value)
 
 
-async def probe(leg: HttpLeg, path: str, headers: RawHeaders, model: str) -> Capabilities | None:
-    """Ask the chat endpoint at `path`; None where it does not answer the plainest question."""
+async def probe(ask: Ask, model: str, headers: RawHeaders = ()) -> Capabilities | None:
+    """Put the three questions; None where the server does not answer the plainest one."""
 
-    async def ask(messages: list[JsonObject], max_tokens: int = 1, **more: Any) -> Answer | None:
+    async def answer(messages: list[JsonObject], max_tokens: int = 1, **more: Any) -> Answer | None:
         body = {"model": model, "messages": messages, "max_tokens": max_tokens, "stream": True, "temperature": 0}
         body |= {"stream_options": {"include_usage": True}} | more
-        sent = (JSON_HEADER, *headers)
-        return await leg.ask("POST", path, headers=sent, body=orjson.dumps(body), timeout_s=PATIENCE_S)
+        return await ask.posted(CHAT, body, headers=headers, timeout_s=PATIENCE_S)
 
-    plain = await ask(_SAY, FEW_TOKENS)
+    plain = await answer(_SAY, FEW_TOKENS)
     if plain is None or not plain.ok:
         return None
-    several = _taken(await ask(_called(2), tools=[_TOOL]))
-    tools = several or _taken(await ask(_called(1), tools=[_TOOL]))
-    middle = _taken(await ask(_MIDDLE))
+    several = _taken(await answer(_called(2), tools=[_TOOL]))
+    tools = several or _taken(await answer(_called(1), tools=[_TOOL]))
+    middle = _taken(await answer(_MIDDLE))
     return replace(_seen(plain), tools=tools, parallel_calls=several if tools else None, mid_system=middle)
 
 

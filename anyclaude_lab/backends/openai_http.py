@@ -6,19 +6,20 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import orjson
 
+from anyclaude_lab.backends.ask import CHAT, MODELS, Ask
 from anyclaude_lab.backends.base import Call, RawHeaders, Reply
-from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile, probe, told_by
+from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile
 from anyclaude_lab.backends.http import Answer, Budgets, HttpLeg, Incoming
+from anyclaude_lab.backends.learning import Learning
 from anyclaude_lab.backends.probe import identify, patience_s, split_base
-from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, MODELS, PROFILES, Ask, Model, ServerProfile
+from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, PROFILES, Model, Server, ServerProfile
 from anyclaude_lab.errors import (
     AnyclaudeError,
     BackendBusy,
@@ -44,19 +45,6 @@ from anyclaude_lab.wire.tool_names import ToolNames
 WINDOW_ASKED_AGAIN_S = 30.0
 UNDECIDED_RETRY_S = 2
 PLACEHOLDER_MODELS = ("current-model", "default_model")  # "whatever is loaded", in the settings of other programs
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What is known of a server that has been asked: its kind, and the models for the two kinds of request."""
-
-    profile: ServerProfile
-    main: Model
-    small: Model
-    version: str = ""  # where it was asked for
-
-    def model_for(self, call: Call) -> Model:
-        return self.small if call.background else self.main
 
 
 class OpenAIBackend:
@@ -91,19 +79,18 @@ class OpenAIBackend:
         if server is not None and server not in PROFILES:
             raise SettingsError(f"{server!r} is no known kind of server; known are {', '.join(PROFILES)}.")
         self.name = name
-        root, self._api = split_base(base_url)
+        root, api = split_base(base_url)
         self._pinned = PROFILES[server] if server else None
         self._leg = HttpLeg(root, budgets=budgets, hint=_start_hint(self._pinned, root), inflates=True)
         bearer = [("Authorization", f"Bearer {api_key}")] if api_key else []
         self._headers: RawHeaders = [("User-Agent", "anyclaude-lab"), *bearer, *extra_headers]
-        self._ask = Ask(self._leg, self._api, self._headers, patience_s(self._leg.url))
+        self._ask = Ask(self._leg, api, self._headers, patience_s(self._leg.url))
         self._wanted, self._wanted_small = _wanted(model), _wanted(small_model)
         self._model_path = str(model_path) if model_path else None
         self._adapter_name = adapter
         self._extra_body = dict(extra_body or {})
-        self._remembered = remembered
-        self._capabilities: Capabilities | None = None
-        self._learning: asyncio.Task[None] | None = None
+        self._asks_version = remembered is not None  # what is remembered holds for one version
+        self._learning = Learning(self._ask, remembered, server=self._known, window_tokens=self.window_tokens)
         self._round_trips: JsonObject | None = None
         self._clock = clock
         self._server: Server | None = None
@@ -120,7 +107,7 @@ class OpenAIBackend:
 
     async def send(self, request: Request, call: Call) -> Reply:
         """Ask in the server's dialect. Its refusals are raised as errors of our tree."""
-        self._stop_learning()
+        self._learning.stop()
         server = await self._known()
         model = server.model_for(call)
         body, notes = self._body(server, model, request, call.original)
@@ -213,53 +200,22 @@ class OpenAIBackend:
 
         Raises what keeps the server away.
         """
-        server = await self._known()
-        if self._capabilities is None:
-            found = await self._asked(server)
-            if found is not None:
-                self._capabilities = replace(found, window_tokens=await self.window_tokens())
-                if self._remembered is not None:
-                    self._remembered.put(*self._about(server), found=self._capabilities)
-        return self._capabilities
+        return await self._learning.now()
 
-    def learn_soon(self, tell: Callable[[str], None]) -> None:
+    def learn_soon(self, tell: Callable[[str], None]) -> asyncio.Task[None]:
         """Begin to `learn` in the background. The first request ends it: nothing waits, nothing changes on its way."""
-        self._learning = asyncio.create_task(self._learn_quietly(tell))
-
-    async def _learn_quietly(self, tell: Callable[[str], None]) -> None:
-        with suppress(AnyclaudeError):  # whoever sends a request will be told
-            server = await self._known()
-            if await server.profile.loaded(self._ask, server.main) and (found := await self.learn()):
-                tell(f"{self.name} can: {found.told()}")
-
-    def _stop_learning(self) -> None:
-        if self._learning is not None:
-            self._learning.cancel()
-            self._learning = None
-
-    async def _asked(self, server: Server) -> Capabilities | None:
-        if server.profile.costs:
-            return told_by(next((each for each in await self._ask.models() if each.get("id") == server.main.id), {}))
-        beside = [("X-Anyclaude-Side", "1")] if server.profile.hears_lanes else []
-        return await probe(self._leg, self._api + "/chat/completions", [*self._headers, *beside], server.main.id)
-
-    def _about(self, server: Server) -> tuple[str, ...]:
-        return self._address, server.main.id, server.version
-
-    @property
-    def _address(self) -> str:
-        return self._leg.url + self._api
+        return self._learning.soon(lambda found: tell(f"{self.name} can: {found.told()}"))
 
     def status(self) -> JsonObject:
         server = self._server
         profile = server.profile if server else self._pinned
         known = {"server": profile.kind if profile else None, "model": server.main.id if server else self._wanted}
-        able = {"capabilities": asdict(self._capabilities)} if self._capabilities else {}
+        able = {"capabilities": asdict(self._learning.found)} if self._learning.found else {}
         trips = {"round_trips": self._round_trips} if self._round_trips else {}
-        return {"name": self.name, "url": self._address, "state": self._state, **known, **able, **trips}
+        return {"name": self.name, "url": self._ask.address, "state": self._state, **known, **able, **trips}
 
     async def close(self) -> None:
-        self._stop_learning()
+        self._learning.stop()
         await self._leg.close()
 
     # -- who is there --------------------------------------------------------------------------------------------
@@ -267,8 +223,7 @@ class OpenAIBackend:
     async def _known(self) -> Server:
         if self._server is None:
             self._server = await self._found()
-            if self._remembered is not None:
-                self._capabilities = self._remembered.get(*self._about(self._server))
+            self._learning.recall(self._server)
         return self._server
 
     async def _found(self) -> Server:
@@ -287,7 +242,7 @@ class OpenAIBackend:
         small = main
         if self._wanted_small and not profile.one_model:
             small = await profile.pick_model(self._ask, self._wanted_small) or main
-        return Server(profile, main, small, await self._ask.version(profile) if self._remembered else "")
+        return Server(profile, main, small, await profile.version_at(self._ask) if self._asks_version else "")
 
     async def _identified(self) -> ServerProfile:
         await self._reach()
@@ -321,10 +276,9 @@ class OpenAIBackend:
         headers = [("Content-Type", "application/json"), ("Accept", "text/event-stream"), *self._headers]
         if profile.hears_lanes:
             headers += [("X-Anyclaude-Lane", quote(call.lane)), ("X-Anyclaude-Side", "1" if call.background else "0")]
-        path = self._api + "/chat/completions"
         try:
             incoming = await self._leg.open(
-                "POST", path, headers=headers, body=orjson.dumps(body), prompt_tokens=call.computed_tokens
+                "POST", self._ask.at(CHAT), headers=headers, body=orjson.dumps(body), prompt_tokens=call.computed_tokens
             )
         except BackendUnavailable:
             self._forget()
@@ -343,7 +297,8 @@ class OpenAIBackend:
 
     def _dialect(self, profile: ServerProfile, model: Model) -> Dialect:
         dialect = self._adapter(model).dialect(profile.dialect, model.name)
-        return self._capabilities.applied(dialect) if self._capabilities else dialect
+        able = self._learning.found
+        return able.applied(dialect) if able else dialect
 
     def _adapter(self, model: Model) -> Adapter:
         return adapter_named(self._adapter_name, model.name)

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from anyclaude_lab.backends.ask import MODELS, Ask, entries
 from anyclaude_lab.backends.http import Budgets, HttpLeg, is_loopback
-from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, MODELS, Ask, ServerProfile, entries
+from anyclaude_lab.backends.profiles import GENERIC, LOCAL_SERVERS, ServerProfile
 
 NEAR_S, FAR_S = 2.0, 6.0  # patience with a server on this machine, and with another
 SEED_PORTS = (8081, 8082)  # where the predecessor of this program had its servers

@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from anyclaude_lab.backends.base import RawHeaders
-from anyclaude_lab.backends.http import Answer, HttpLeg
+from anyclaude_lab.backends.ask import CHAT, MODELS, Ask, entries, tokens_of
+from anyclaude_lab.backends.base import Call
+from anyclaude_lab.backends.http import Answer
 from anyclaude_lab.backends.model_folder import trained_window_tokens
 from anyclaude_lab.wire import openai_dialect
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_dialect import Dialect
 
-MODELS = "{api}/models"  # {api}: where the OpenAI routes begin, "/v1" nearly everywhere
 COUNT_TIMEOUT_S = 10.0
-JSON_HEADER = ("Content-Type", "application/json")
 
 Facts = Mapping[str, Answer]  # path -> what the server answered there
 
@@ -33,59 +30,6 @@ class Model:
 
     id: str
     name: str
-
-
-class Ask:
-    """Small questions to one server. One that is not answered, or not with a JSON object, is answered `{}`."""
-
-    def __init__(self, leg: HttpLeg, api: str, headers: RawHeaders = (), timeout_s: float = 3.0) -> None:
-        self.leg, self.api = leg, api
-        self._headers, self._timeout_s = tuple(headers), timeout_s
-
-    async def raw(self, path: str) -> Answer | None:
-        """The whole answer to a GET; None when it does not come in time."""
-        return await self.leg.ask("GET", self._at(path), headers=self._headers, timeout_s=self._timeout_s)
-
-    async def insist(self, path: str) -> Answer:
-        """The same, but what keeps the answer away is raised."""
-        return await self.leg.insist("GET", self._at(path), headers=self._headers, timeout_s=self._timeout_s)
-
-    async def get(self, path: str) -> JsonObject:
-        answer = await self.raw(path)
-        return answer.json() if answer and answer.ok else {}
-
-    async def post(self, path: str, body: JsonObject, *, timeout_s: float | None = None) -> JsonObject:
-        answer = await self.leg.ask(
-            "POST",
-            self._at(path),
-            headers=(JSON_HEADER, *self._headers),
-            body=orjson.dumps(body),
-            timeout_s=timeout_s or self._timeout_s,
-        )
-        return answer.json() if answer and answer.ok else {}
-
-    async def version(self, profile: ServerProfile) -> str:
-        """As the server tells it; "" where it does not."""
-        path, name = profile.version or ("", "")
-        return str((await self.get(path)).get(name) or "") if path else ""
-
-    async def models(self) -> list[JsonObject]:
-        """The entries of the model list."""
-        return entries(await self.get(MODELS), "data")
-
-    def _at(self, path: str) -> str:
-        return path.format(api=self.api) if path.startswith("{api}") else path
-
-
-def entries(body: JsonObject, name: str) -> list[JsonObject]:
-    """The objects of a list field."""
-    value = body.get(name)
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def tokens_of(body: JsonObject, *names: str) -> int | None:
-    """The first of these fields that holds a positive whole number."""
-    return next((v for n in names if isinstance(v := body.get(n), int) and not isinstance(v, bool) and v > 0), None)
 
 
 def _named(found: Iterable[JsonObject], name: str, key: str = "id") -> JsonObject:
@@ -144,6 +88,24 @@ class ServerProfile:
     def label(self) -> str:
         """How sentences for people call it."""
         return self.dialect.label
+
+    async def version_at(self, ask: Ask) -> str:
+        """As the server tells it; "" where it does not."""
+        path, name = self.version or ("", "")
+        return str((await ask.get(path)).get(name) or "") if path else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is known of a server that has been asked: its kind, and the models for the two kinds of request."""
+
+    profile: ServerProfile
+    main: Model
+    small: Model
+    version: str = ""  # where it was asked for
+
+    def model_for(self, call: Call) -> Model:
+        return self.small if call.background else self.main
 
 
 # -- mlx-lm --------------------------------------------------------------------------------------------------------
@@ -236,7 +198,7 @@ async def _llama_cpp_window(ask: Ask, model: Model) -> int | None:
 
 async def _llama_cpp_count(ask: Ask, body: JsonObject) -> int | None:
     counted = {name: value for name, value in body.items() if name not in ("stream", "stream_options")}
-    answer = await ask.post("{api}/chat/completions/input_tokens", counted, timeout_s=COUNT_TIMEOUT_S)
+    answer = await ask.post(f"{CHAT}/input_tokens", counted, timeout_s=COUNT_TIMEOUT_S)
     return tokens_of(answer, "input_tokens")
 
 

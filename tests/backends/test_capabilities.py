@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from anyclaude_lab.backends import capabilities
+from anyclaude_lab.backends.ask import Ask
 from anyclaude_lab.backends.capabilities import Capabilities, CapabilityFile
 from anyclaude_lab.backends.http import HttpLeg
 from anyclaude_lab.backends.openai_http import OpenAIBackend
@@ -86,9 +87,7 @@ async def learnt_soon(standin: OpenAIStandIn, file: Path, **options: Any) -> lis
     """What a new backend tells of the server before any request."""
     told: list[str] = []
     backend = OpenAIBackend("local", f"{standin.url}/v1", remembered=CapabilityFile(file), **options)
-    backend.learn_soon(told.append)
-    assert backend._learning is not None
-    await backend._learning
+    await backend.learn_soon(told.append)
     await backend.close()
     return told
 
@@ -153,7 +152,7 @@ async def test_an_answer_that_is_no_answer_says_nothing(told: JsonObject) -> Non
     sent = b"data: " + json.dumps(told).encode() + b"\n\n"
     async with OpenAIStandIn(lambda body: Refusal(200, body=sent)) as server:
         leg = HttpLeg(server.url)
-        found = await capabilities.probe(leg, CHAT, (), "m")
+        found = await capabilities.probe(Ask(leg, "/v1"), "m")
         await leg.close()
     assert found is not None and found.reasoning_field is None and found.usage is False
 
