@@ -22,6 +22,7 @@ OPTIONS = '%llguidance {"no_forcing": true}'
 LARGEST = 1e15
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 VALUES = ("enum", "const", "default", "examples")  # what stands in them is no schema
+NAMED_SCHEMAS = ("properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions")
 END_OF_VALUE = "\n</parameter>\n"
 
 
@@ -68,13 +69,22 @@ def _value(schema: JsonObject) -> str:
 
 
 def _finite(schema: Any) -> Any:
-    """The same, with bounds for numbers that have none."""
+    """The schema, or a list of them, with bounds for numbers that have none."""
     if isinstance(schema, list):
         return [_finite(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    inner = {key: value if key in VALUES else _finite(value) for key, value in schema.items()}
+    inner = {keyword: _finite_below(keyword, value) for keyword, value in schema.items()}
     kinds = schema.get("type")
     if (kinds == "number" or (isinstance(kinds, list) and "number" in kinds)) and not inner.keys() & {*BOUNDS}:
         inner |= {"minimum": -LARGEST, "maximum": LARGEST}
     return inner
+
+
+def _finite_below(keyword: str, value: Any) -> Any:
+    """The same for what stands behind a keyword: a name of a property is none, whatever it is called."""
+    if keyword in VALUES:
+        return value
+    if keyword in NAMED_SCHEMAS and isinstance(value, dict):
+        return {name: _finite(of) for name, of in value.items()}
+    return _finite(value)

@@ -118,6 +118,16 @@ async def test_calls_in_tags_fit_their_schemas_too(model_folders: dict[str, Path
         (HERMES, '{"name": "Erase", "arguments": {"text": ""}}', False),
         (HERMES, '{"name": "Write", "arguments": {"text": "", "share": -2.5}}', True),
         (HERMES, '{"name": "Write", "arguments": {"text": "", "share": 4e358}}', False),  # beyond any number
+        (HERMES, '{"name": "Write", "arguments": {"text": "", "like": {"type": "number"}}}', True),  # data, no schema
+        (HERMES, '{"name": "Write", "arguments": {"text": "", "enum": -2.5}}', True),
+        (HERMES, '{"name": "Write", "arguments": {"text": "", "enum": 4e358}}', False),
+        (HERMES, '{"name": "Write", "arguments": {"text": "", "type": {"default": 4e358}}}', False),
+        (
+            QWEN_CODER,
+            "<function=Write>\n<parameter=text>\n\n</parameter>\n"
+            '<parameter=type>\n{"default": 4e358}\n</parameter>\n</function>',
+            False,
+        ),
         (QWEN_CODER, "<function=Write>\n<parameter=text>\na\n</b>\n</parameter>\n</function>", True),
         (
             QWEN_CODER,
@@ -130,9 +140,17 @@ async def test_calls_in_tags_fit_their_schemas_too(model_folders: dict[str, Path
 def test_what_fits_may_be_written_and_what_does_not_may_not(
     plain: LoadedModel, form: CallForm, call: str, fits: bool
 ) -> None:
+    share = {"type": ["number", "null"]}
     schema = {
         "type": "object",
-        "properties": {"text": {"type": "string"}, "n": {"type": "integer"}, "share": {"type": ["number", "null"]}},
+        "properties": {
+            "text": {"type": "string"},
+            "n": {"type": "integer"},
+            "share": share,
+            "like": {"enum": [{"type": "number"}, {"type": "string"}]},
+            "enum": share,  # a name of ours, no keyword
+            "type": {"type": "object", "properties": {"default": share}},
+        },
         "required": ["text"],
         "additionalProperties": False,
     }
