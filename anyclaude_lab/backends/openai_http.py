@@ -194,6 +194,7 @@ class OpenAIBackend:
         found = await self._found()
         if found != self._server:
             self._server, self._window_asked_again = found, -math.inf
+            self._learning.recall(found)
 
     async def learn(self) -> Capabilities | None:
         """What the server can do with its main model: remembered, or asked now and remembered; None where it is silent.

@@ -80,6 +80,18 @@ async def test_what_is_refused_is_known_and_not_sent_again(tmp_path: Path) -> No
         await backend.close()
 
 
+async def test_what_one_model_can_is_not_taken_for_what_the_next_can(tmp_path: Path) -> None:
+    profile = Strict()
+    async with OpenAIStandIn([reply(Text("OK"))] * 4, profile=profile) as server:
+        backend = OpenAIBackend("node", f"{server.url}/v1", remembered=CapabilityFile(tmp_path / "c.json"))
+        await backend.learn()
+        assert backend.status()["capabilities"]["parallel_calls"] is False
+        profile.model = "another"
+        await backend.recognise()
+        assert "capabilities" not in backend.status()
+        await backend.close()
+
+
 # --- in the background ---
 
 
