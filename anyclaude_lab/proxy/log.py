@@ -16,9 +16,11 @@ from pathlib import Path
 
 import orjson
 
+from anyclaude_lab.backends.base import Call
 from anyclaude_lab.errors import AnyclaudeError, printable
 from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.prompt.pipeline import Report
+from anyclaude_lab.proxy.joined_texts import JoinedTexts
 from anyclaude_lab.settings import Secret
 from anyclaude_lab.trace.redaction import SHAPES, START
 from anyclaude_lab.wire.events import Event, JsonObject
@@ -57,6 +59,7 @@ class Log:
         self._secrets = _longest_first(s.reveal() for s in secrets)
         self._file = _RotatedFile(folder, file_bytes) if folder is not None else None
         self._cut_characters = file_bytes // 8  # whatever its letters become, a line fits into a file
+        self._texts = JoinedTexts(self._cut_characters)
 
     def note(self, message: str) -> None:
         """Something worth keeping at every level."""
@@ -86,6 +89,7 @@ class Log:
     def exchange(self, facts: JsonObject, exchange: Exchange) -> None:
         """A finished exchange."""
         call, name = exchange.call, str(facts["id"])[:8]
+        self._tell_events(call, self._texts.rest(call.request_id))
         failed = bool(facts["error"])
         severity, least = ("WARNING", 0) if failed else ("INFO", 1)
         self._write(severity, self.clean(one_line(facts)), say=True, least=least)
@@ -108,11 +112,15 @@ class Log:
         """Whether `events` says anything."""
         return self.level >= 3
 
-    def events(self, request_id: str, events: list[Event]) -> None:
-        """Level 3: the events of an answer, as they come."""
+    def events(self, call: Call, events: list[Event]) -> None:
+        """Level 3: the events of an answer as they come, a text when it is whole, at the latest with `exchange`."""
         if self.level >= 3:
-            for event in events:
-                self._write("INFO", self.clean(f"{request_id[:8]} event {orjson.dumps(event.data).decode()}"))
+            self._tell_events(call, self._texts.told(call.request_id, events))
+
+    def _tell_events(self, call: Call, events: Iterable[JsonObject]) -> None:
+        own = _credentials(call.headers) if self.level >= 3 else []
+        for event in events:
+            self._write("INFO", self.clean(f"{call.request_id[:8]} event {orjson.dumps(event).decode()}", own))
 
     def clean(self, text: str, secrets: Iterable[str] = ()) -> str:
         """The text as it may be shown to anyone: without keys, and on one line."""

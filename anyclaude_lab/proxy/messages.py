@@ -83,8 +83,8 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
     status = 200
     try:
         if ask.request.stream:
-            return await _stream(http, serving, ask, reader, exchange)
-        return await _whole(serving, ask, reader, exchange)
+            return await _stream(http, serving, ask, call, reader, exchange)
+        return await _whole(serving, ask, call, reader, exchange)
     except (asyncio.CancelledError, ConnectionError):
         status = CLIENT_LEFT
         serving.metrics.disconnects.inc()
@@ -127,7 +127,7 @@ def _as_told(exchange: Exchange, ask: _Ask, call: Call) -> Exchange:
 
 
 async def _stream(
-    http: web.Request, serving: Serving, ask: _Ask, reader: Reader, exchange: Exchange
+    http: web.Request, serving: Serving, ask: _Ask, call: Call, reader: Reader, exchange: Exchange
 ) -> web.StreamResponse:
     stream = ClientStream(
         http,
@@ -146,7 +146,7 @@ async def _stream(
             if not stream.committed and exchange.ending in (Ending.CUT, Ending.ERROR):
                 raise exchange.failure or StreamCut("The backend's stream ended before its first event.")
             await stream.write(events)
-            serving.log.events(ask.request_id, events)
+            serving.log.events(call, events)
             if not answering:
                 answering = exchange.first_content_s is not None
                 serving.live.reached(ask.request_id, exchange.progress, answering=answering)
@@ -163,12 +163,12 @@ async def _stream(
         stream.release()
 
 
-async def _whole(serving: Serving, ask: _Ask, reader: Reader, exchange: Exchange) -> web.Response:
+async def _whole(serving: Serving, ask: _Ask, call: Call, reader: Reader, exchange: Exchange) -> web.Response:
     await reader.opened()
     events = [exchange.start]
     while (batch := await reader.next()) is not None:
         events += batch
-        serving.log.events(ask.request_id, batch)
+        serving.log.events(call, batch)
     if exchange.ending is not Ending.COMPLETE:
         raise exchange.failure or StreamCut("The backend's answer ended before its end.")
     answer = web.json_response(fold(events), headers={"request-id": f"req_{ask.request_id}"})

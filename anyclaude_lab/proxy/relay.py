@@ -171,7 +171,7 @@ class _Witness:
         if self._enough == 1 and exchange.first_content_s is not None:
             serving.live.reached(exchange.call.request_id, None, answering=True)
             self._enough = GULP_PIECES if self._skim else 1
-        serving.log.events(exchange.call.request_id, events)
+        serving.log.events(exchange.call, events)
 
 
 def _text(raw: bytes) -> str:

@@ -30,7 +30,7 @@ from tests.standins.anthropic_api import AnthropicStandIn
 from tests.standins.http import running, wait_until_async
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.profiles import OpenRouter
-from tests.standins.script import Refusal, ToolCall, Turn, reply
+from tests.standins.script import CleanEnd, Refusal, Thinking, ToolCall, Turn, reply
 from tests.standins.search import SearchStandIn
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "observability.md"
@@ -151,7 +151,7 @@ def test_the_document_names_every_series() -> None:
 
 # --- the log ---
 
-PROMPT, ANSWER = "a prompt of " + "many words " * 500, "an answer nobody asked for"
+PROMPT, ANSWER = "a prompt of " + "many words " * 500, "an answer nobody wanted"
 
 
 async def logged(start: StartProxy, level: int, **env: str) -> list[str]:
@@ -212,6 +212,33 @@ async def test_level_3_holds_the_events_of_a_relayed_stream_too(start: StartProx
         await proxy.http.post("/v1/messages", json=ASK, headers={"x-api-key": "sk-ant-x"})
         text = proxy.log_file.read_text("utf-8")
     assert "message_start" in text and "message_stop" in text and PROMPT not in text
+
+
+WRITTEN = "sk-ant-api03-in-a-file-5c1d9e0b7f"
+
+
+async def test_a_key_that_a_model_writes_in_pieces_is_not_in_the_log(start: StartProxy) -> None:
+    said = reply(Thinking(WRITTEN), f"It holds {WRITTEN}.", ToolCall("Read", {"file_path": WRITTEN}))
+    async with AnthropicStandIn([said]) as api:
+        proxy = await start(
+            env={"ANYCLAUDE_CLAUDE_URL": api.url}, flags={"mode": "claude", "record": False, "debug": 3}
+        )
+        answer = await proxy.http.post("/v1/messages", json=ASK, headers={"x-api-key": "sk-ant-x"})
+        lines = holding(proxy.log_file.read_text("utf-8").splitlines(), "content_block_delta")
+    assert WRITTEN not in answer.text and '"sk-ant-ap"' in answer.text, "it came in pieces"
+    told = [json.loads(line.split(" event ")[1])["delta"] for line in lines]
+    texts = [text for delta in told for name, text in delta.items() if name in ("thinking", "text", "partial_json")]
+    assert texts == ["***", "It holds ***.", '{"file_path": "***"}']
+
+
+async def test_what_was_written_of_a_cut_answer_is_in_the_log(start: StartProxy) -> None:
+    async with AnthropicStandIn([reply(ANSWER, fault=CleanEnd())]) as api:
+        proxy = await start(
+            env={"ANYCLAUDE_CLAUDE_URL": api.url}, flags={"mode": "claude", "record": False, "debug": 3}
+        )
+        await proxy.http.post("/v1/messages", json=ASK, headers={"x-api-key": "sk-ant-x"})
+        (line,) = holding(proxy.log_file.read_text("utf-8").splitlines(), "content_block_delta")
+    assert ANSWER.startswith(json.loads(line.split(" event ")[1])["delta"]["text"])
 
 
 async def test_lines_of_json(start: StartProxy) -> None:
