@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
             self._pieces, self._over = [], error
             return False
         if taken:
-            self._pieces = []
+            self._pieces.clear()
             self._let_go()
             self._deadline = self._loop.time() + self._taker_patience_s
         return taken

@@ -8,7 +8,7 @@ Reading is cancel-safe: a `next` that was cancelled may be called again, so an u
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -32,6 +32,9 @@ LEAST_OUTPUT_TOKENS = (
 )
 # What reading JSON of another shape raises.
 ODD_SHAPE = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+Skim = Callable[[bytes], bytes | None]
 
 
 class Exchange:
@@ -61,6 +64,7 @@ class Exchange:
         self.usage = Usage()
         self.stop_reason: str | None = None
         self.tool_names: list[str] = []
+        self._skimmed: list[Event] = []  # and not told yet
         self.untouched = True  # nothing of the reply was read yet; false from the first event, or the end
 
     @cached_property
@@ -95,7 +99,10 @@ class Exchange:
         assert reply is not None and reply.decoder is not None, "open() comes first, and only a stream has events"
         readable = True
         try:
-            data = await anext(reply.body)
+            try:
+                data = await anext(reply.body)
+            finally:
+                self._gather()
             events = reply.decoder.feed(data)
         except StopAsyncIteration:
             events = reply.decoder.close()
@@ -126,12 +133,27 @@ class Exchange:
         self.untouched = self.untouched and not events and self.ending is Ending.OPEN
         return events
 
-    def take_text(self, data: bytes) -> list[Event] | None:
-        """The events of a piece that is more of the text being read; None where `next` has to read it."""
+    @property
+    def skim(self) -> Skim | None:
+        """Who reads a piece that arrives while `next` waits; None where `next` has to read every piece.
+
+        It gives the bytes that go to the client where the piece is more of the text being read, None where `next` has
+        to read it. `skimmed` has the events.
+        """
         decoder = self.reply.decoder if self.reply else None
-        if not isinstance(decoder, OpenAIStreamDecoder) or self.first_content_s is None:
-            return None
-        return decoder.feed_text(data)
+        return decoder.skim if isinstance(decoder, OpenAIStreamDecoder) and self.first_content_s is not None else None
+
+    def skimmed(self) -> list[Event]:
+        """The events of what was skimmed since the last time."""
+        self._gather()
+        events, self._skimmed = self._skimmed, []
+        return events
+
+    def _gather(self) -> None:
+        """Take the events of what was skimmed out of the decoder, which is about to make others."""
+        decoder = self.reply.decoder if self.reply else None
+        if isinstance(decoder, OpenAIStreamDecoder):
+            self._skimmed += decoder.skimmed()
 
     def witness(self, events: list[Event]) -> None:
         """Note what the events say about the reply: first content, tool names, stop reason."""

@@ -8,6 +8,7 @@ from typing import cast
 from aiohttp import web
 from aiohttp.http_writer import StreamWriter
 
+GULP_PIECES = 32  # that went out, and are then looked at together
 FULL_BYTES = 64 * 1024  # unsent, from which on the client is waited for
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from anyclaude_lab.proxy.body_writer import BodyWriter
+from anyclaude_lab.exchange import Skim
+from anyclaude_lab.proxy.body_writer import GULP_PIECES, BodyWriter
 from anyclaude_lab.proxy.metrics import Metrics
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, ping
@@ -50,6 +51,9 @@ class ClientStream:
         self.committed = False  # whether the status line is out
         self._grammar = StreamGrammar()
         self._on_violation, self._recording = on_violation, recording
+        self._reader: Reader | None = None  # that what is sent as it arrives is taken from
+        self._skim: Skim | None = None
+        self._unjudged = 0  # pieces that went out since the grammar was asked
         self._opening = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._next_sign = self._loop.time() + commit_s
@@ -63,15 +67,29 @@ class ClientStream:
             await self._commit()
         await self._send(events)
 
-    def take(self, data: bytes, reader: Reader) -> bool:
-        """Send a piece as it arrives, where it is more text and the client reads; see `Reply.hand_to`."""
-        if not self._body.flowing or (events := reader.take_text(data)) is None:
+    def take_from(self, reader: Reader) -> None:
+        """From now on send pieces as they arrive, where they are more text and the client reads."""
+        self._reader, self._skim = reader, reader.skim
+        reader.hand_to(self)
+
+    def take(self, data: bytes) -> bool:
+        """See `Reply.hand_to`. Nobody waits for what is found out about a piece, so that is done for some at a time."""
+        if self._skim is None or not self._body.flowing or (more := self._skim(data)) is None:
             return False
-        if events:
-            self._body.push(more := self._judged(events))
+        if more:
+            self._body.push(more)
+            self._next_sign = self._loop.time() + self._ping_s
             if self._recording is not None:
                 self._recording.wrote(more)
+            self._unjudged += 1
+            if self._unjudged == GULP_PIECES and self._reader is not None:
+                self._reader.settle()
         return True
+
+    def took(self, events: list[Event]) -> None:
+        """What it has sent as it arrived."""
+        self._unjudged = 0
+        self._judge(events)
 
     async def end(self, ending: Ending) -> web.StreamResponse:
         """Finish: a complete stream cleanly, a cut one by closing the connection: the client asks again."""
@@ -108,12 +126,15 @@ class ClientStream:
 
     def _judged(self, events: list[Event]) -> bytes:
         """The bytes of events that go out now."""
+        self._judge(events)
+        self._next_sign = self._loop.time() + self._ping_s
+        return events[0].encode() if len(events) == 1 else b"".join([event.raw or event.encode() for event in events])
+
+    def _judge(self, events: list[Event]) -> None:
         for event in events:
             complaint = self._grammar.check(event)
             if complaint:
                 self._complain(complaint)
-        self._next_sign = self._loop.time() + self._ping_s
-        return events[0].encode() if len(events) == 1 else b"".join([event.raw or event.encode() for event in events])
 
     def _complain(self, complaint: str) -> None:
         self._metrics.grammar_violations.labels("translated").inc()

@@ -151,7 +151,7 @@ async def _stream(
                 answering = exchange.first_content_s is not None
                 serving.live.reached(ask.request_id, exchange.progress, answering=answering)
                 if answering and not serving.log.tells_events:
-                    reader.hand_to(lambda data: stream.take(data, reader))
+                    stream.take_from(reader)
         return await stream.end(exchange.ending)
     except AnyclaudeError as failure:
         if not stream.committed:

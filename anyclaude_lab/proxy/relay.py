@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from anyclaude_lab.backends.base import Call, RawHeaders
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest
 from anyclaude_lab.exchange import Exchange
-from anyclaude_lab.proxy.body_writer import BodyWriter
+from anyclaude_lab.proxy.body_writer import GULP_PIECES, BodyWriter
 from anyclaude_lab.proxy.serving import CLIENT_LEFT, Serving, new_request_id, read_body
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
 from anyclaude_lab.wire.decoder import Ending
@@ -24,7 +24,6 @@ from anyclaude_lab.wire.request import Request, parse_request
 if TYPE_CHECKING:
     from anyclaude_lab.trace.record import Recording
 
-GULP_PIECES = 32
 NOT_MESSAGES = Request({"model": "", "messages": []})
 NOT_ASKED_FOR = ("Date", "Server", "Content-Type")  # what aiohttp puts into every answer
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Protocol
 
-from anyclaude_lab.backends.base import Taker
 from anyclaude_lab.errors import StreamCut
-from anyclaude_lab.exchange import Exchange
+from anyclaude_lab.exchange import Exchange, Skim
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event
 
@@ -34,6 +33,7 @@ class SharedAnswer:
         self._called = False  # a tool call is in a reader's hands
         self._reading = asyncio.Lock()
         self._defect: Exception | None = None
+        self._taking: Reader | None = None  # who takes pieces as they arrive
 
     @property
     def joinable(self) -> bool:
@@ -70,20 +70,19 @@ class SharedAnswer:
         return self._kept[at - self._forgotten]
 
     def hand_over(self) -> None:
-        """Have what arrives given to the reader that takes it, while there is one alone; see `Reply.hand_to`."""
-        reply = self.prepared.result().reply
+        """Have what arrives given to the reader that takes it, where there is one alone; see `Reply.hand_to`."""
+        self.settle()
+        (self._taking,) = self.readers if len(self.readers) == 1 else (None,)
+        reply, taker = self.prepared.result().reply, self._taking.taker if self._taking is not None else None
         if reply is not None:
-            reply.hand_to(self._take if any(reader.taker for reader in self.readers) else None)
+            reply.hand_to(taker.take if taker is not None else None)
 
-    def take_text(self, data: bytes) -> list[Event] | None:
-        """The events of a piece for the only reader, kept as if it had read them; None where it has to read it."""
-        if len(self.readers) != 1 or self._defect is not None:
-            return None
-        events = self.prepared.result().take_text(data)
-        if events:
-            self._kept.append(events)
-            self._events += _weight(events)
-        return events
+    def settle(self) -> None:
+        """Keep what was taken since the last time, as if its taker had read it."""
+        events = self.prepared.result().skimmed()
+        if events and self._taking is not None:
+            self._keep(events)
+            self._taking.took(events)
 
     def forget(self) -> None:
         """Drop what no reader needs, once nobody can join any more."""
@@ -104,9 +103,9 @@ class SharedAnswer:
         if not _failed(self.prepared):
             await self.prepared.result().close()
 
-    def _take(self, data: bytes) -> bool:
-        takers = [reader.taker for reader in self.readers]
-        return len(takers) == 1 and takers[0] is not None and takers[0](data)
+    def _keep(self, events: list[Event]) -> None:
+        self._kept.append(events)
+        self._events += _weight(events)
 
     async def _read_on(self) -> list[Event]:
         if self._defect is not None:
@@ -116,11 +115,12 @@ class SharedAnswer:
         except Exception as error:
             self._defect = error
             raise
+        finally:
+            self.settle()
         if events is None:
             raise StopAsyncIteration
         if events:
-            self._kept.append(events)
-            self._events += _weight(events)
+            self._keep(events)
             self._called = bool(self.prepared.result().tool_names)
         return events
 
@@ -128,12 +128,20 @@ class SharedAnswer:
         return self.prepared.done() and self.prepared.result().ending in (Ending.CUT, Ending.ERROR)
 
 
+class TextTaker(Protocol):
+    """Takes pieces of text as they arrive, and hears later what events they were."""
+
+    def take(self, data: bytes) -> bool: ...
+
+    def took(self, events: list[Event]) -> None: ...
+
+
 class Reader:
     """One client's place in an answer."""
 
     def __init__(self, answer: SharedAnswer) -> None:
         self.answer, self.at = answer, 0
-        self.taker: Taker | None = None
+        self.taker: TextTaker | None = None
 
     async def prepared(self) -> Exchange:
         """The exchange. Raises what keeps it from being asked."""
@@ -153,23 +161,34 @@ class Reader:
         self.answer.forget()
         return events
 
-    def hand_to(self, taker: Taker | None) -> None:
+    @property
+    def skim(self) -> Skim | None:
+        """See `Exchange.skim`."""
+        return self.answer.prepared.result().skim
+
+    def settle(self) -> None:
+        """Have it told what was taken since the last time."""
+        self.answer.settle()
+
+    def hand_to(self, taker: TextTaker | None) -> None:
         """Who takes a piece that arrives while `next` waits, where nobody else reads; None: nobody any more."""
         self.taker = taker
         self.answer.hand_over()
 
-    def take_text(self, data: bytes) -> list[Event] | None:
-        """What a piece brings that arrives while `next` waits, where it is more text and nobody else reads."""
-        events = self.answer.take_text(data)
-        if events:
-            self.at += 1
-            self.answer.forget()
-        return events
+    def took(self, events: list[Event]) -> None:
+        """These it has taken as they arrived."""
+        self.at += 1
+        self.answer.forget()
+        if self.taker is not None:
+            self.taker.took(events)
 
     def leave(self) -> bool:
         """Read no more; whether nobody else does."""
-        self.answer.readers.discard(self)
-        return not self.answer.readers
+        readers = self.answer.readers
+        readers.discard(self)
+        if len(readers) == 1 and any(reader.taker is not None for reader in readers):
+            self.answer.hand_over()
+        return not readers
 
 
 def _weight(events: list[Event]) -> int:

@@ -58,19 +58,24 @@ class BlockWriter:
         if text:
             self._deltas(text, orjson.dumps(text)[1:-1])
 
-    def run(self, text: str, run: Run) -> None:
-        """Pieces of the answer whose block is open, `text` together. The hot path: strings travel as they came."""
+    def run(self, text: str, run: Run) -> bytes:
+        """Pieces of the answer whose block is open, `text` together; as they go on the wire.
+
+        The hot path: strings travel as they came.
+        """
         together = self._seam.join(run.insides if b"" not in run.insides else filter(None, run.insides))
         if b"\\u" in together or b"\\/" in together:  # spelled as we would not: bytes must not tell how they were cut
             together = self._seam.join(orjson.dumps(piece)[1:-1] for piece in run.texts if piece)
-        self._deltas(text, together)
+        return self._deltas(text, together)
 
-    def _deltas(self, text: str, inside: bytes) -> None:
+    def _deltas(self, text: str, inside: bytes) -> bytes:
         """One event for pieces that came together: `data` is that of one delta, the bytes are those of all."""
         self.chars += len(text)
         delta = {"type": "text_delta", "text": text}
         data = {"type": "content_block_delta", "index": self.count - 1, "delta": delta}
-        self.events.append(Event("content_block_delta", data, self._head + inside + _TAIL))
+        raw = self._head + inside + _TAIL
+        self.events.append(Event("content_block_delta", data, raw))
+        return raw
 
     def thinking(self, text: str) -> None:
         """A piece of visible reasoning."""

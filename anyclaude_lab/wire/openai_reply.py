@@ -114,20 +114,23 @@ class ReplyAssembler:
 
     def run(self, run: Run) -> None:
         """Pieces of what the model wrote, one after the other; looked at together where none can hold a marker."""
-        if not self.plain(run):
+        if self.plain(run) is None:
             for text in run.texts:
                 self.text(text)
 
-    def plain(self, run: Run) -> bool:
-        """Take pieces in that are more of the open text and nothing else; False, and none taken, where they may be."""
+    def plain(self, run: Run) -> bytes | None:
+        """Take pieces in that are more of the open text and nothing else: as they go on the wire.
+
+        None, and none taken, where they may be anything else.
+        """
         text = run.texts[0] if len(run.texts) == 1 else "".join(run.texts)
         passes = not self._waiting and self.blocks.open == "text" and self._filter.passes(text)
         if not (passes and self.splitter.passes(text) and (self._parser is None or self._parser.passes(text))):
-            return False
-        if text:
-            self._text_since_flush = True
-            self.blocks.run(text, run)
-        return True
+            return None
+        if not text:
+            return b""
+        self._text_since_flush = True
+        return self.blocks.run(text, run)
 
     def reasoning(self, text: str) -> None:
         """A piece of reasoning that the server told apart itself."""

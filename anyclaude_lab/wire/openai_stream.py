@@ -142,16 +142,19 @@ class OpenAIStreamDecoder:
             events += self._read(items)
         return events
 
-    def feed_text(self, data: bytes) -> list[Event] | None:
-        """The events of bytes that are nothing but more of the open text, in frames like the last one.
+    def skim(self, data: bytes) -> bytes | None:
+        """What a client is to be told of bytes that are nothing but more of the open text, in frames like the last one.
 
         None, unread, for all others: a text may be the rest of a call, which more than its reader has to know of.
+        `skimmed` gives the events; it has to be asked before the next `feed` or `close`.
         """
         if self.ending is not Ending.OPEN or not self._sse.between_frames:
             return None
         run = self._repeated.read(data, 0)
-        if run is None or run.end < len(data) or not self._reply.plain(run):
-            return None
+        return None if run is None or run.end < len(data) else self._reply.plain(run)
+
+    def skimmed(self) -> list[Event]:
+        """The events of what was skimmed since the last time."""
         return self._reply.blocks.take()
 
     def close(self) -> list[Event]:

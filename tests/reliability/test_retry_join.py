@@ -62,16 +62,19 @@ def slow(*parts: Any, **options: Any) -> Reply:
     return reply(*parts, gap_s=0.15, **options)
 
 
-async def test_a_duplicate_gets_the_answer_from_its_start_and_then_live(start: StartProxy) -> None:
-    async with OpenAIStandIn([slow(WORDS)], profile="llama.cpp") as backend:
+@pytest.mark.parametrize("deltas", [1, 50])  # later ones are taken as they arrive
+async def test_a_duplicate_gets_the_answer_from_its_start_and_then_live(deltas: int, start: StartProxy) -> None:
+    answer = slow(WORDS) if deltas == 1 else reply(*WORDS.split(" "), gap_s=0.02)
+    words = WORDS if deltas == 1 else WORDS.replace(" ", "")
+    async with OpenAIStandIn([answer], profile="llama.cpp") as backend:
         proxy = await start(backend.url)
         async with streaming(proxy, ONE) as (_, pieces):
-            first = await read_until(pieces, b"text_delta")
+            first = b"".join([await read_until(pieces, b"text_delta") for _ in range(deltas)])
             async with streaming(proxy, ONE, max_tokens=64000) as (_, more):
                 got, whole = await asyncio.gather(rest(pieces), rest(more))
         for stream in (first + got, whole):
             assert grammar.violations(stream) == []
-            assert WORDS in said(httpx.Response(200, content=stream))
+            assert words in said(httpx.Response(200, content=stream))
         assert len(backend.chats) == 1
         assert await joins(proxy) == {"waiting": 0, "answering": 1}
 
@@ -205,15 +208,14 @@ async def test_one_that_leaves_does_not_take_the_answer_from_the_other(start: St
 async def test_whoever_is_left_alone_takes_what_arrives_as_it_arrives(
     leaving: str, start: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken: list[bytes] = []
-    take_text = shared_answer.Reader.take_text
+    taken: list[Event] = []
+    took = shared_answer.Reader.took
 
-    def noted(reader: shared_answer.Reader, data: bytes) -> list[Event] | None:
-        if events := take_text(reader, data):
-            taken.append(data)
-        return events
+    def noted(reader: shared_answer.Reader, events: list[Event]) -> None:
+        taken.extend(events)
+        took(reader, events)
 
-    monkeypatch.setattr(shared_answer.Reader, "take_text", noted)
+    monkeypatch.setattr(shared_answer.Reader, "took", noted)
     async with OpenAIStandIn([reply("word ", endless=True)], profile="llama.cpp") as backend:
         proxy = await start(backend.url)
         async with streaming(proxy, ONE) as (first, pieces):
@@ -224,8 +226,10 @@ async def test_whoever_is_left_alone_takes_what_arrives_as_it_arrives(
                 left = more if leaving == "first" else pieces
                 await read_until(left, b"text_delta")
                 taken.clear()
-                for _ in range(20):
+                for _ in range(1000):
                     await read_until(left, b"text_delta")
+                    if taken:
+                        break
                 assert taken
 
 

@@ -87,10 +87,11 @@ def test_a_call_in_the_text_is_not_taken_as_text() -> None:
     names = ToolNames.for_tools(request.offered_tools())
     parser = family_of("qwen3").parser
     decoder = OpenAIStreamDecoder(reply_context(request, message_id="m", names=names, parser=parser), MLX_LM)
-    assert decoder.feed(chunk({"content": "Now I"})) and decoder.feed_text(chunk({"content": " call."}))
+    assert decoder.feed(chunk({"content": "Now I"})) and decoder.skim(chunk({"content": " call."}))
+    assert text_of(decoder.skimmed()) == " call."
     events = []
     for piece in ("\n<tool_call>", '{"name": "Bash", "arguments"', ": {}}", "</tool_call>"):
-        assert decoder.feed_text(chunk({"content": piece})) is None
+        assert decoder.skim(chunk({"content": piece})) is None
         events += decoder.feed(chunk({"content": piece}))
     assert "tool_use" in [e.data["content_block"]["type"] for e in events if e.type == "content_block_start"]
 
