@@ -14,12 +14,13 @@ _CACHED = "models--"  # a model's folder in the cache: models--owner--name
 
 def model_folder(name: str) -> Path | None:
     """The folder of a model: the name itself if it is one, else the newest snapshot in the Hugging Face cache."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if name.count("/") != 1:
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return folder
+        return _newest_snapshot(_hub_cache() / f"{_CACHED}{name.replace('/', '--')}") if name.count("/") == 1 else None
+    except (OSError, RuntimeError, ValueError):  # servers call their models as they like: no name of a file, no user
         return None
-    return _newest_snapshot(_hub_cache() / f"{_CACHED}{name.replace('/', '--')}")
 
 
 def downloaded_models() -> list[tuple[str, Path]]:

@@ -17,14 +17,14 @@ from anyclaude_lab.settings.sources import suggestion
 def print_settings(words: Sequence[str]) -> int:
     """Every setting with its value and origin, as these flags of `anyclaude` would have it."""
     from anyclaude_lab.proxy.arguments import parse
-    from anyclaude_lab.settings import missing
+    from anyclaude_lab.settings import home_folder, missing
     from anyclaude_lab.settings.document import listing
     from anyclaude_lab.settings.load import load
 
     arguments = parse(words)
     if arguments.claude_args:
         raise SettingsError(f'"{arguments.claude_args[0]}" is no flag of anyclaude; see anyclaude --help.')
-    loaded = load(arguments.flags, os.environ, cwd=Path.cwd(), home=Path.home(), config_file=arguments.config_file)
+    loaded = load(arguments.flags, os.environ, cwd=Path.cwd(), home=home_folder(), config_file=arguments.config_file)
     lines = list(listing(loaded.resolved))
     key_width, value_width = max(len(line.key) for line in lines), 44
     for line in lines:

@@ -102,9 +102,9 @@ class _Variants:
 
     def from_settings(self) -> Variant:
         """What the proxy would do here and now. Raises SettingsError."""
-        from anyclaude_lab.settings import load_settings
+        from anyclaude_lab.settings import home_folder, load_settings
 
-        settings, _ = load_settings({}, os.environ, cwd=Path.cwd(), home=Path.home())
+        settings, _ = load_settings({}, os.environ, cwd=Path.cwd(), home=home_folder())
         if settings.mode == "openrouter":
             backend = f"openrouter={settings.model or settings.openrouter.model}"
         elif settings.mode == "claude":

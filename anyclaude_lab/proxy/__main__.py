@@ -13,7 +13,7 @@ from pathlib import Path
 from anyclaude_lab import __version__
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
-from anyclaude_lab.settings import FILE_NAME, PREFERRED_PORT, Secret, Settings, load_settings
+from anyclaude_lab.settings import FILE_NAME, PREFERRED_PORT, Secret, Settings, home_folder, load_settings
 
 STATE_FOLDER = ".anyclaude"  # in the user's home
 USAGE_ERROR, BACKEND_ERROR = 2, 4
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.trust:
             return _trust(_current_folder() / FILE_NAME)
         settings, warnings = load_settings(
-            arguments.flags, os.environ, cwd=_current_folder(), home=Path.home(), config_file=arguments.config_file
+            arguments.flags, os.environ, cwd=_current_folder(), home=home_folder(), config_file=arguments.config_file
         )
         arguments.refuse_strangers(settings)
         for warning in warnings:
@@ -51,7 +51,7 @@ def _trust(file: Path) -> int:
     from anyclaude_lab.settings.trust import approve, dangers
 
     found = list(dangers(file_layer(file, Rank.FILE)))
-    approve(file, Path.home())
+    approve(file, home_folder())
     print(f"{file} is trusted as it is now" + (f"; it sets {', '.join(found)}." if found else "."))
     return 0
 
@@ -68,23 +68,23 @@ def _run(settings: Settings, arguments: Arguments, environ: Mapping[str, str]) -
     if arguments.check_setup:
         from anyclaude_lab.proxy.setup_check import check_setup
 
-        return asyncio.run(check_setup(settings, environ, cwd=Path.cwd(), home=Path.home()))
+        return asyncio.run(check_setup(settings, environ, cwd=Path.cwd(), home=home_folder()))
     if arguments.disk:
         from anyclaude_lab.proxy.disk import show_or_prune
 
         return show_or_prune(
-            settings, Path.home() / STATE_FOLDER, prune=arguments.prune, ask=_asker(), agreed=arguments.yes
+            settings, home_folder() / STATE_FOLDER, prune=arguments.prune, ask=_asker(), agreed=arguments.yes
         )
     if arguments.test_model:
         from anyclaude_lab.proxy.model_test import try_model
 
         obtain_model(settings, agreed=arguments.yes)
-        return asyncio.run(try_model(settings, state_folder=Path.home() / STATE_FOLDER))
+        return asyncio.run(try_model(settings, state_folder=home_folder() / STATE_FOLDER))
     from anyclaude_lab.proxy.loop import run
 
     obtain_model(settings, agreed=arguments.yes)
     claude_args = arguments.for_claude(settings)
-    return run(serve(settings, claude_args, environ, state_folder=Path.home() / STATE_FOLDER))
+    return run(serve(settings, claude_args, environ, state_folder=home_folder() / STATE_FOLDER))
 
 
 def obtain_model(settings: Settings, *, agreed: bool) -> None:
@@ -132,8 +132,9 @@ async def serve(
         if settings.port is None and port != PREFERRED_PORT:
             print(f"anyclaude: port {PREFERRED_PORT} is taken, using {port}", file=sys.stderr)
         if claude is None:
+            stop = _told_to_stop()  # before anybody is told that this runs, and may end it
             _announce(settings, proxy.url, proxy.model_id, variant.window_tokens)
-            await _until_told_to_stop()
+            await stop.wait()
             return 0
         if settings.record_dir is not None:
             print(f"anyclaude: {_recording_line(settings)}", file=sys.stderr)
@@ -183,7 +184,8 @@ def _recording_line(settings: Settings) -> str:
     return f"recording to {settings.record_dir} (--no-record turns it off)"
 
 
-async def _until_told_to_stop() -> None:
+def _told_to_stop() -> asyncio.Event:
+    """Set by the signals that ask a program to end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -191,7 +193,7 @@ async def _until_told_to_stop() -> None:
         if number is not None:
             with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt
                 loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 if __name__ == "__main__":

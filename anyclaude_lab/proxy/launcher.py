@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.proxy.client_environment import client_environment
-from anyclaude_lab.settings import Settings
+from anyclaude_lab.settings import Settings, home_folder
 
 if TYPE_CHECKING:
     import psutil
@@ -37,13 +37,14 @@ def find_claude(environ: Mapping[str, str]) -> str:
     Raises SettingsError when there is none.
     """
     if given := environ.get(PATH_VARIABLE):
-        if found := shutil.which(str(Path(given).expanduser())):
-            return found
+        with suppress(RuntimeError):  # ~somebody whom nobody knows
+            if found := shutil.which(str(Path(given).expanduser())):
+                return found
         raise SettingsError(f"{PATH_VARIABLE} names {given}, but no program is there: correct it, or unset it.")
     if found := shutil.which("claude", path=environ.get("PATH")):
         return found
     for place in INSTALLED:
-        if found := shutil.which(str(Path(environ.get("HOME") or Path.home(), place))):
+        if found := shutil.which(str(Path(environ.get("HOME") or home_folder(), place))):
             return found
     raise SettingsError(
         "Claude Code was not found: there is no `claude` on the PATH. Install it (npm install -g "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -102,7 +103,8 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
             serving.finished(told, ask.hints, status=status, recording=ask.recording, last=last)
         finally:
             if last:
-                await asyncio.shield(serving.joins.release(reader.answer, hold=status == CLIENT_LEFT))
+                with suppress(asyncio.CancelledError):  # a client that leaves now has all of its answer
+                    await asyncio.shield(serving.joins.release(reader.answer, hold=status == CLIENT_LEFT))
 
 
 def _notice_loop(serving: Serving, ask: _Ask) -> None:

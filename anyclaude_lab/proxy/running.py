@@ -20,7 +20,7 @@ from anyclaude_lab.proxy.client_environment import client_model_id
 from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.server import Server
 from anyclaude_lab.proxy.serving import Serving
-from anyclaude_lab.settings import Secret, Settings
+from anyclaude_lab.settings import Secret, Settings, home_folder
 
 if TYPE_CHECKING:
     from anyclaude_lab.trace.store import Recorder
@@ -119,7 +119,7 @@ def _recorder(settings: Settings, serving: Serving, state_folder: Path) -> Recor
     folder = settings.record_dir or state_folder / "traces"
     held = [*secrets(settings), *([serving.access_token] if serving.access_token else [])]
     known = tuple(secret.reveal() for secret in held if len(secret.reveal()) >= 8)
-    redaction = Redaction(os.urandom(16), known, str(Path.home()))
+    redaction = Redaction(os.urandom(16), known, str(home_folder()))
     try:
         return Recorder(folder, redaction, on_drop=serving.metrics.trace_dropped.inc, on_trouble=serving.log.note)
     except OSError as error:

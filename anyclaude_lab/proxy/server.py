@@ -228,15 +228,16 @@ def _bind(host: str, port: int | None) -> socket.socket:
             if port is not None or error.errno not in TAKEN:
                 raise
             return _listener(host, 0)
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        if error.errno in TAKEN:
+    except (OSError, TypeError, UnicodeError) as error:  # the last two: no name that a host can have
+        why = (getattr(error, "strerror", None) or "no host name").lower()
+        if isinstance(error, OSError) and error.errno in TAKEN:
             raise SettingsError(
                 f"Port {port} on {host} cannot be used ({why}); choose another with --port, "
                 "or leave it out to get a free one."
             ) from None
         raise SettingsError(
-            f"The proxy cannot listen on {host} ({why}); --host takes an address of this machine, usually 127.0.0.1."
+            f"The proxy cannot listen on {ascii(host)[1:-1]} ({why}); "
+            "--host takes an address of this machine, usually 127.0.0.1."
         ) from None
 
 
@@ -253,7 +254,7 @@ def _listener(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(512)
-    except OSError:
+    except BaseException:
         listener.close()
         raise
     return listener

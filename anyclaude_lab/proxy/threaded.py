@@ -23,7 +23,7 @@ from anyclaude_lab.proxy.admin import metric_facts
 from anyclaude_lab.proxy.client_environment import LOOPBACK, ClientEnvironment, client_environment, start_line
 from anyclaude_lab.proxy.loop import run
 from anyclaude_lab.proxy.running import RunningProxy, running
-from anyclaude_lab.settings import load_settings
+from anyclaude_lab.settings import home_folder, load_settings
 from anyclaude_lab.wire.events import JsonObject
 
 GIVEN_IN = "lab.Proxy"
@@ -52,7 +52,7 @@ class Proxy:
         self, settings: Mapping[str, Any] | None = None, /, *, state_folder: str | Path | None = None, **more: Any
     ) -> None:
         given = {"port": 0, "host": LOOPBACK[0], **_plain({**(settings or {}), **more}), "proxyOnly": True}
-        self.settings, said = load_settings({}, os.environ, cwd=Path.cwd(), home=Path.home(), given=(GIVEN_IN, given))
+        self.settings, said = load_settings({}, os.environ, cwd=Path.cwd(), home=home_folder(), given=(GIVEN_IN, given))
         if self.settings.host not in LOOPBACK:
             raise SettingsError(
                 f"{GIVEN_IN}: host is {self.settings.host}; allowed: {', '.join(LOOPBACK)}. "
@@ -60,7 +60,7 @@ class Proxy:
             )
         for sentence in said:
             warnings.warn(sentence, stacklevel=2)
-        self._state_folder = Path(state_folder) if state_folder is not None else Path.home() / ".anyclaude"
+        self._state_folder = Path(state_folder) if state_folder is not None else home_folder() / ".anyclaude"
         self._thread: threading.Thread | None = None
         self._begun: Future[_Started] = Future()
         self._end: Future[None] = Future()

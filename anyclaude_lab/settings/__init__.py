@@ -18,7 +18,7 @@ from anyclaude_lab.settings.model import (
 )
 from anyclaude_lab.settings.rows.general import PREFERRED_PORT
 from anyclaude_lab.settings.secret import Secret
-from anyclaude_lab.settings.sources import FILE_NAME
+from anyclaude_lab.settings.sources import FILE_NAME, home_folder
 
 __all__ = [
     "FILE_NAME",
@@ -37,6 +37,7 @@ __all__ = [
     "Secret",
     "Settings",
     "WebSearchSettings",
+    "home_folder",
     "load_settings",
     "missing",
 ]

@@ -206,7 +206,11 @@ def _existing(path: Value, home: Path) -> str | None:
         return None
     absolute = _absolute(path.value, path.folder, home)
     looks_like_path = path.value.startswith(("~", ".")) or Path(path.value).is_absolute()
-    return absolute if looks_like_path or Path(absolute).is_dir() else str(path.value)
+    try:
+        is_here = Path(absolute).is_dir()
+    except OSError as error:  # a name that is too long, a folder of somebody else
+        raise SettingsError(f"The model {path.value[:80]!r} cannot be looked up ({error.strerror}).") from None
+    return absolute if looks_like_path or is_here else str(path.value)
 
 
 def _file(path: Value, home: Path) -> Path | None:

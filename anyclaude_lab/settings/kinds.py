@@ -7,6 +7,7 @@ around it (where it stood, what was found) is the caller's.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,9 +70,18 @@ class Text(Kind):
     def read(self, value: object) -> str | None:
         if not isinstance(value, str) or not value.strip():
             raise Refused
-        if CONTROL.search(value.strip()):  # some go into headers, all into messages
-            raise Refused("It holds a control character.")
-        return None if value in self.unset else value.strip()
+        return None if value in self.unset else _plain(value.strip())
+
+
+def _plain(text: str) -> str:
+    """The text, where it can be the name of a file too. Raises `Refused`."""
+    if CONTROL.search(text):  # some go into headers, all into messages
+        raise Refused("It holds a control character.")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise Refused("It holds half of a character.") from None
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +292,10 @@ class FolderOrSwitch(Kind):
         return "a folder, true (the usual folder) or false"
 
     def read(self, value: object) -> bool | str:
-        if isinstance(value, bool) or (isinstance(value, str) and value.strip()):
+        if isinstance(value, bool):
             return value
+        if isinstance(value, str) and value.strip():
+            return _plain(value)
         raise Refused
 
     def read_text(self, text: str) -> bool | str:

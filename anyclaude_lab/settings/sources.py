@@ -19,6 +19,14 @@ from anyclaude_lab.settings.table import FLAGS, ROWS, TABLE
 FILE_NAME = ".anyclauderc.json"
 
 
+def home_folder() -> Path:
+    """The user's home. Raises `SettingsError` where the system knows none, as for a user of a container."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise SettingsError("Your home folder is not known here: set HOME to a folder that can be written.") from None
+
+
 class Rank(IntEnum):
     """Who wins: the higher."""
 

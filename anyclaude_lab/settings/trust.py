@@ -93,7 +93,7 @@ def _addresses(kind: Kind, value: Any) -> list[str]:
 
 
 def _below(folder: Path, name: str) -> bool:
-    return (folder / Path(name).expanduser()).resolve().is_relative_to(folder.resolve())
+    return not name.startswith("~") and (folder / name).resolve().is_relative_to(folder.resolve())
 
 
 def _read(home: Path) -> dict[str, str]:

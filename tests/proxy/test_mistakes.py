@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,6 +45,63 @@ def test_a_home_that_is_no_folder(
     model.mkdir()
     assert program.main(["--proxy-only", "--port", "0", "--model", str(model)]) == 2
     assert str(home) in the_sentence(capsys)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder, and another current folder, with nothing in them."""
+    home, project = tmp_path / "home", tmp_path / "project"
+    home.mkdir()
+    project.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(project)
+    return home
+
+
+@pytest.mark.parametrize("model", ["m" * 300, f"/{'m' * 300}", "m/" * 3000])
+def test_a_model_whose_name_is_too_long(home: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--proxy-only", "--port", "0", "--model", model]) == 2
+    sentence = the_sentence(capsys)
+    assert "cannot be looked up" in sentence and len(sentence) < 200
+
+
+def test_an_address_that_is_no_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("anyclaude_lab.proxy.__main__.os.environ", os.environ | {"ANYCLAUDE_HOST": "half\udcff"})
+    assert program.main(["--proxy-only", "--port", "0"]) == 2
+    assert "no host name" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_projects_file_that_names_a_user_nobody_knows(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".anyclauderc.json").write_text('{"record": "~somebody-unknown/traces"}')
+    assert program.main(["--proxy-only", "--port", "0"]) == 2
+    assert "outside of the project" in the_sentence(capsys)
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    assert program.main(["--proxy-only", "--port", "0"]) == 2
+    assert "set HOME" in the_sentence(capsys)
+
+
+def test_it_may_be_ended_as_soon_as_it_says_that_it_runs(
+    home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    def too_early(*_: object) -> None:
+        raise AssertionError("SIGTERM came before anybody minded it")
+
+    before = signal.signal(signal.SIGTERM, too_early)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
+    monkeypatch.setenv("LOCAL_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("anyclaude_lab.proxy.loop.spare_the_collector", lambda: None)
+    monkeypatch.setattr(program, "_announce", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert program.main(["--proxy-only", "--port", "0"]) == 0
 
 
 def test_a_backend_that_fails_before_anything_runs(

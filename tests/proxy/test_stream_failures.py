@@ -107,6 +107,28 @@ async def test_a_client_that_leaves_a_prefill_is_told_of_and_so_is_the_one_that_
         assert answer.headers["request-id"] == f"req_{served['id']}" != f"req_{left['id']}"
 
 
+async def test_a_client_that_leaves_with_all_of_its_answer_was_answered(
+    start: StartProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with OpenAIStandIn([reply("all of it")]) as backend:
+        proxy = await start(backend.url)
+        release = proxy.serving.joins.release
+
+        async def take_a_moment(*answer: Any, **how: Any) -> None:
+            await asyncio.sleep(0.2)
+            await release(*answer, **how)
+
+        monkeypatch.setattr(proxy.serving.joins, "release", take_a_moment)
+        body = json.dumps(ASK).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.server.port)
+        writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await reader.readuntil(b"\r\n0\r\n\r\n")
+        writer.close()
+        await wait_until_async(lambda: not proxy.server._answering, "the request is over")
+        counted = await proxy.metric("anyclaude_requests_total")
+        assert [one["labels"]["status"] for one in counted if one["labels"]["endpoint"] == "/v1/messages"] == ["200"]
+
+
 async def test_a_stream_shows_life_in_time_however_long_the_preparation_took(
     start: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

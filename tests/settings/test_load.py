@@ -553,3 +553,10 @@ def test_any_environment_is_read_or_refused(here: Given, environ: dict[str, str]
         here.load(environ)
     except SettingsError as refused:
         assert any(name in refused.message for name in environ) or "enabled" in refused.message
+
+
+@pytest.mark.parametrize("name", ["a\0b", "half \ud800"])
+@pytest.mark.parametrize("key", ["record", "caBundle", "host", "backends.local.modelPath"])
+def test_a_text_that_no_file_can_be_called(here: Given, key: str, name: str) -> None:
+    path = here.file(nested(key, name))
+    assert here.refusal().startswith(f"{path}: {key} is ")

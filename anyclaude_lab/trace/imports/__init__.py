@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anyclaude_lab.settings import home_folder
 from anyclaude_lab.trace.imports import claude_trace, har, raw_bodies, seed
 from anyclaude_lab.trace.imports.exchange import Complain
 from anyclaude_lab.trace.record import Encoder, Entry
@@ -39,7 +40,7 @@ class Imported:
 def import_all(paths: list[Path], out: Path, redaction: Redaction | None = None) -> Imported:
     """Import files and folders into trace files below `out`, one for each session."""
     done = Imported()
-    redaction = redaction or Redaction(os.urandom(16), home=str(Path.home()))
+    redaction = redaction or Redaction(os.urandom(16), home=str(home_folder()))
     for path in paths:
         for kind, source in _sources(path, done.complaints.append):
             _import(kind, source, out, redaction, done)
