@@ -37,10 +37,11 @@ __all__ = sorted({*NAMES, *MODULES})
 
 
 def __getattr__(name: str) -> Any:
-    if name in MODULES:
-        return import_module(MODULES[name])
-    if name in NAMES:
-        return getattr(import_module(NAMES[name]), name)
+    if name in MODULES or name in NAMES:
+        from anyclaude_lab.errors import extras
+
+        with extras():
+            return import_module(MODULES[name]) if name in MODULES else getattr(import_module(NAMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -6,6 +6,8 @@ can help, and one hint for the person reading. Error types: docs.anthropic.com/e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 # What could forge a line of a log, or move the cursor of the terminal that shows it.
@@ -129,6 +131,30 @@ class SettingsError(AnyclaudeError):
     """A wrong flag, variable or configuration key: exit code 2, never a stack trace."""
 
     status, type, retryable = 500, "api_error", False
+
+
+# What is installed only where it was asked for, and the extra of this package that has it.
+EXTRAS = {
+    "pandas": "lab",
+    "pyarrow": "parquet",
+    "duckdb": "duckdb",
+    "ray": "ray",
+    **dict.fromkeys(("anywidget", "ipywidgets", "matplotlib", "traitlets"), "notebooks"),
+}
+
+
+@contextmanager
+def extras() -> Iterator[None]:
+    """Around an import of such a thing: where it is missing, SettingsError says how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        name = str(missing.name).partition(".")[0]
+        if name not in EXTRAS:
+            raise
+        raise SettingsError(
+            f"This needs {name}, which is not installed: pip install 'anyclaude-lab[{EXTRAS[name]}]'."
+        ) from None
 
 
 class StreamCut(AnyclaudeError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from anyclaude_lab import __version__
 from anyclaude_lab.cli import replay, traces
 from anyclaude_lab.cli.command import BACKEND_ERROR, USAGE_ERROR, Command
-from anyclaude_lab.errors import AnyclaudeError, SettingsError
+from anyclaude_lab.errors import AnyclaudeError, SettingsError, extras
 from anyclaude_lab.settings.sources import suggestion
 
 
@@ -124,7 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. A user's mistake is one sentence on stderr and code 2."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(words)
+        with extras():
+            return _run(words)
     except SettingsError as mistake:
         print(f"anyclaude-bench: {mistake.message}", file=sys.stderr)
         return USAGE_ERROR

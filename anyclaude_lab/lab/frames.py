@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from anyclaude_lab import __version__
-from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.errors import extras
 
 if TYPE_CHECKING:
     from anyclaude_lab.lab.load import Traces
@@ -81,10 +81,8 @@ def depth_bucket(turn: int) -> str:
 
 def write_parquet(traces: Traces, folder: Path) -> list[Path]:
     """The tables as Parquet files. Raises SettingsError where pyarrow is not installed."""
-    try:
+    with extras():
         import pyarrow  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401 - only whether it is there
-    except ImportError:
-        raise SettingsError("Parquet needs pyarrow: pip install pyarrow.") from None
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = []
     for name in ("sessions", "turns", "blocks", "tools", "tool_calls", "events"):

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from anyclaude_lab.errors import BackendFailed, SettingsError
+from anyclaude_lab.errors import BackendFailed, extras
 from anyclaude_lab.lab.arms import Backends, opened
 from anyclaude_lab.lab.cells import add_cells, head_of
 from anyclaude_lab.lab.load import Traces
@@ -132,14 +132,12 @@ def _worker_of(each: Asked, workers: int) -> tuple[str, int]:
 @contextmanager
 def _cluster(actors: int) -> Iterator[Any]:
     """Ray, connected. A cluster that is started here listens on this machine alone, and ends with the block."""
-    try:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        if "RAY_ADDRESS" not in os.environ:
-            # quirk(Ray 2.60): it listens on every address, whatever it is told, but for this switch of its Macs.
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if "RAY_ADDRESS" not in os.environ:
+        # quirk(Ray 2.60): it listens on every address, whatever it is told, but for this switch of its Macs.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    with extras():
         import ray
-    except ImportError:
-        raise SettingsError("--engine ray needs Ray: pip install 'anyclaude-lab[ray]'.") from None
     if ray.is_initialized():
         yield ray
         return

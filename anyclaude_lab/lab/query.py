@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.errors import SettingsError, extras
 
 
 def query(folder: str | Path, sql: str) -> pd.DataFrame:
@@ -17,10 +17,8 @@ def query(folder: str | Path, sql: str) -> pd.DataFrame:
     column. Files elsewhere and other machines are out of reach, those in `folder` are not: `COPY` can overwrite them.
     Raises SettingsError.
     """
-    try:
+    with extras():
         import duckdb
-    except ImportError:
-        raise SettingsError("lab.query needs DuckDB: pip install 'anyclaude-lab[duckdb]'.") from None
     tables = _tables(Path(folder))
     with tempfile.TemporaryDirectory(prefix="anyclaude-duckdb-") as scratch, duckdb.connect() as database:
         database.execute("SET temp_directory = ?", [scratch])

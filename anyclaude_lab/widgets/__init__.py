@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.errors import extras
 
 # name -> the module that has it
 NAMES = {
@@ -24,14 +24,8 @@ __all__ = sorted(NAMES)
 def __getattr__(name: str) -> Any:
     if name not in NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with extras():
         return getattr(import_module(NAMES[name]), name)
-    except ModuleNotFoundError as missing:
-        if missing.name not in ("anywidget", "ipywidgets", "traitlets"):
-            raise
-        raise SettingsError(
-            f"Widgets need {missing.name}, which is not installed: pip install 'anyclaude-lab[notebooks]'."
-        ) from None
 
 
 def __dir__() -> list[str]:

@@ -32,7 +32,6 @@ HEAVY = {
     "jinja2",
     "httpx",
     "psutil",
-    "tiktoken",
     "IPython",
     "ipywidgets",
     "anywidget",
@@ -141,3 +140,17 @@ def test_starting_the_proxy_loads_nothing_heavy() -> None:
     loaded = {name.partition(".")[0] for name in json.loads(result.stdout)}
     assert "aiohttp" in loaded
     assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("use", "last_line"),
+    [
+        ("from anyclaude_lab.cli import main; sys.exit(main(['breaks', 'traces']))", "anyclaude-bench: {}"),
+        ("import anyclaude_lab; anyclaude_lab.load", "anyclaude_lab.errors.SettingsError: {}"),
+        ("import anyclaude_lab; anyclaude_lab.plots", "anyclaude_lab.errors.SettingsError: {}"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(use: str, last_line: str) -> None:
+    said = run(f"import sys; sys.modules['pandas'] = None; {use}", PACKAGE.parent).stderr.splitlines()
+    assert said[-1] == last_line.format("This needs pandas, which is not installed: pip install 'anyclaude-lab[lab]'.")
+    assert len(said) == 1 or "Error" in last_line

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from anyclaude_lab.errors import SettingsError
+from anyclaude_lab.errors import extras
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,8 +135,6 @@ def error_bars(
 
 
 def _figure() -> type[Figure]:
-    try:
+    with extras():
         from matplotlib.figure import Figure
-    except ImportError:
-        raise SettingsError("Plots need matplotlib: pip install 'anyclaude-lab[notebooks]'.") from None
     return Figure
