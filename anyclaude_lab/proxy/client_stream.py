@@ -105,8 +105,11 @@ class ClientStream:
         return self._response
 
     def release(self) -> None:
-        """Stop pinging; for every way out."""
+        """Stop pinging, and taking what arrives; for every way out."""
         keeper, self._keeper = self._keeper, None  # it holds us: together they would wait for the collector
+        if self._reader is not None:
+            self._reader.hand_to(None)
+            self._reader = self._skim = None  # as it would be with these
         if keeper is not None:
             keeper.cancel()
 

@@ -161,7 +161,6 @@ async def _stream(
         ask.failure, ask.cut = failure.unframed(), True  # the status is out: let the client ask again
         return await stream.end(Ending.CUT)
     finally:
-        reader.hand_to(None)
         stream.release()
 
 

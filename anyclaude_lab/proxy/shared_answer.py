@@ -72,9 +72,10 @@ class SharedAnswer:
     def hand_over(self) -> None:
         """Have what arrives given to the reader that takes it, where there is one alone; see `Reply.hand_to`."""
         self.settle()
-        (self._taking,) = self.readers if len(self.readers) == 1 else (None,)
-        reply, taker = self.prepared.result().reply, self._taking.taker if self._taking is not None else None
-        if reply is not None:
+        alone = next(iter(self.readers)) if len(self.readers) == 1 else None
+        taker = alone.taker if alone is not None else None
+        self._taking = alone if taker is not None else None
+        if (reply := self.prepared.result().reply) is not None:
             reply.hand_to(taker.take if taker is not None else None)
 
     def settle(self) -> None:
