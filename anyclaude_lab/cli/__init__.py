@@ -69,7 +69,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "replay",
-            "TRACES [--grid FILE | --tier T... --stub-tools on,off --backend B...] [--out FOLDER] [LIMITS]",
+            "TRACES [--grid FILE | --tier T... --stub-tools off,on --backend B...] [--out FOLDER] [LIMITS]",
             replay.DOCS["replay"],
             "anyclaude-bench replay traces/ --backend scripted --fail-under fidelity=0.9",
             replay.replay,

@@ -263,7 +263,7 @@ def _replay_flags() -> Flags:
     flags.add_argument("--grid", type=Path, help="TOML file with [[variant]] tables, the first is the baseline")
     flags.add_argument("--tier", nargs="+", metavar="T", help="filter tiers, the first is the baseline")
     flags.add_argument("--adapter", nargs="+", metavar="A", help="adapters")
-    flags.add_argument("--stub-tools", metavar="on,off", choices=["on", "off", "on,off", "off,on"], help="tool stubs")
+    flags.add_argument("--stub-tools", metavar="off,on", choices=["on", "off", "on,off", "off,on"], help="tool stubs")
     flags.add_argument(
         "--backend", nargs="+", metavar="B", help="embedded, mlx=URL, openrouter=MODEL, claude=MODEL, scripted"
     )

@@ -35,13 +35,14 @@ AGAINST = (
 )  # fmt: skip
 PRICED = ("openrouter", "claude")  # backends that bill by token, by the model behind the `=`
 TURN = ["session", "lane", "turn", "repeat"]  # what pairs the turns of two variants
-# What a turn that failed before its answer does not have.
+# What a turn that failed before its answer does not have, and a run without a turn nothing of.
 SECTIONS = [f"tokens_{section}" for section in breakdown.SECTIONS]
 COLUMNS = (
     *TURN, "error", "rendered_tokens", "ideal_tokens", "expected_tokens", "prompt_tokens", "prompt_tokens_cached",
     "output_tokens", "ttft_s", "ttft_visible_s", "tt_tool_s", "e2e_s", *SECTIONS, "reference_calls", "candidate_calls",
     "matched_calls", "named_calls", "invalid_calls", "triggered", "arg_value_score", "failed_rung", "failure",
-    "fidelity", "exact", "tokenizer", "schedule_lag_s",
+    "fidelity", "exact", "tokenizer", "schedule_lag_s", "variant", "role", "depth", "prompt_tokens_uncached",
+    "itl_mean_s", "cost_usd",
 )  # fmt: skip
 
 

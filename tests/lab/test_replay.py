@@ -100,6 +100,14 @@ def test_shards_together_are_the_whole(traces: Traces, run: Run, tmp_path: Path)
     pd.testing.assert_frame_equal(figures(whole), figures(run), check_exact=True)
 
 
+def test_a_shard_that_no_session_falls_into_is_a_run_without_turns(traces: Traces) -> None:
+    run = lab.replay(traces, [UNTOUCHED, STUBS], progress=False, shard=(1, 1_000_000))
+    assert list(run.summary()["n_turns"]) == [0, 0]
+    assert not len(run.compare()) and not len(run.by_depth()) and "0 turns" in run._repr_html_()
+    (check,) = gate.checks(run, [gate.parse_limit("fidelity=0", "under")])
+    assert not check.passed
+
+
 def test_a_stopped_run_is_taken_up_where_it_was(traces: Traces, run: Run, tmp_path: Path) -> None:
     out = tmp_path / "results"
     lab.replay(traces, [UNTOUCHED, STUBS], progress=False, out=out)
