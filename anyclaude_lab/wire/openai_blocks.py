@@ -20,7 +20,7 @@ from anyclaude_lab.wire.events import (
     json_delta,
     thinking_delta,
 )
-from anyclaude_lab.wire.repeated import Run
+from anyclaude_lab.wire.repeated import BACKSLASH, Run
 
 # Says that no model of Anthropic's wrote this thinking. Must never reach the real API, which would refuse it.
 PLACEHOLDER_SIGNATURE = base64.b64encode(b"anyclaude: not signed by Anthropic").decode()
@@ -64,7 +64,8 @@ class BlockWriter:
         The hot path: strings travel as they came.
         """
         together = self._seam.join(run.insides if b"" not in run.insides else filter(None, run.insides))
-        if b"\\u" in together or b"\\/" in together:  # spelled as we would not: bytes must not tell how they were cut
+        if BACKSLASH in together and (b"\\u" in together or b"\\/" in together):
+            # Spelled as we would not, and bytes must not tell how they were cut.
             together = self._seam.join(orjson.dumps(piece)[1:-1] for piece in run.texts if piece)
         return self._deltas(text, together)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from anyclaude_lab.errors import BackendFailed
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
+_CR = ord("\r")
 _BOM = b"\xef\xbb\xbf"
 
 # A line end followed by a line end. A carriage return that is the last byte so far may still become CRLF, so it waits.
@@ -55,7 +56,7 @@ class SseParser:
                 f"The backend sent one stream event of more than {self._max_frame_bytes} bytes without a blank line; "
                 "this is not a stream of server-sent events."
             )
-        if not self._saw_cr and b"\r" in data:
+        if not self._saw_cr and _CR in data:
             self._saw_cr = True
         source: bytes | bytearray = data  # most reads bring whole frames: then nothing is copied
         if self._buffer:
