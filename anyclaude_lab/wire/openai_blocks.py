@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 
 import orjson
 
@@ -20,7 +21,7 @@ from anyclaude_lab.wire.events import (
     json_delta,
     thinking_delta,
 )
-from anyclaude_lab.wire.repeated import BACKSLASH, Run
+from anyclaude_lab.wire.repeated import BACKSLASH
 
 # Says that no model of Anthropic's wrote this thinking. Must never reach the real API, which would refuse it.
 PLACEHOLDER_SIGNATURE = base64.b64encode(b"anyclaude: not signed by Anthropic").decode()
@@ -58,15 +59,17 @@ class BlockWriter:
         if text:
             self._deltas(text, orjson.dumps(text)[1:-1])
 
-    def run(self, text: str, run: Run) -> bytes:
-        """Pieces of the answer whose block is open, `text` together; as they go on the wire.
+    def run(self, text: str, texts: Sequence[str], insides: Sequence[bytes]) -> bytes:
+        """Pieces of the answer whose block is open, `text` together; how they go on the wire.
 
-        The hot path: strings travel as they came.
+        The hot path: they travel as they came, `insides` of the quotes.
         """
-        together = self._seam.join(run.insides if b"" not in run.insides else filter(None, run.insides))
+        if not text:
+            return b""
+        together = self._seam.join(insides if b"" not in insides else filter(None, insides))
         if BACKSLASH in together and (b"\\u" in together or b"\\/" in together):
             # Spelled as we would not, and bytes must not tell how they were cut.
-            together = self._seam.join(orjson.dumps(piece)[1:-1] for piece in run.texts if piece)
+            together = self._seam.join(orjson.dumps(piece)[1:-1] for piece in texts if piece)
         return self._deltas(text, together)
 
     def _deltas(self, text: str, inside: bytes) -> bytes:

@@ -114,23 +114,20 @@ class ReplyAssembler:
 
     def run(self, run: Run) -> None:
         """Pieces of what the model wrote, one after the other; looked at together where none can hold a marker."""
-        if self.plain(run) is None:
+        text = "".join(run.texts)
+        if self.plain(text):
+            self.blocks.run(text, run.texts, run.insides)
+        else:
             for text in run.texts:
                 self.text(text)
 
-    def plain(self, run: Run) -> bytes | None:
-        """Take pieces in that are more of the open text and nothing else: as they go on the wire.
-
-        None, and none taken, where they may be anything else.
-        """
-        text = run.texts[0] if len(run.texts) == 1 else "".join(run.texts)
+    def plain(self, text: str) -> bool:
+        """Whether a piece is more of the open text and nothing else; it is noted, and to be written without a look."""
         passes = not self._waiting and self.blocks.open == "text" and self._filter.passes(text)
         if not (passes and self.splitter.passes(text) and (self._parser is None or self._parser.passes(text))):
-            return None
-        if not text:
-            return b""
-        self._text_since_flush = True
-        return self.blocks.run(text, run)
+            return False
+        self._text_since_flush = self._text_since_flush or bool(text)
+        return True
 
     def reasoning(self, text: str) -> None:
         """A piece of reasoning that the server told apart itself."""

@@ -150,8 +150,10 @@ class OpenAIStreamDecoder:
         """
         if self.ending is not Ending.OPEN or not self._sse.between_frames:
             return None
-        run = self._repeated.read(data, 0)
-        return None if run is None or run.end < len(data) else self._reply.plain(run)
+        if (one := self._repeated.alone(data)) is None:
+            return None
+        text, inside = one
+        return self._reply.blocks.run(text, (text,), (inside,)) if self._reply.plain(text) else None
 
     def skimmed(self) -> list[Event]:
         """The events of what was skimmed since the last time."""

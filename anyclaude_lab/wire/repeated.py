@@ -7,13 +7,12 @@ are read together. What differs in anything else is left to the parsers.
 from __future__ import annotations
 
 import re
-from itertools import takewhile
 from typing import NamedTuple
 
 import orjson
 
 _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*')
-NEWLINE, BACKSLASH = b"\n\\"  # as numbers: looking for bytes in bytes costs ten times as much
+BACKSLASH = ord("\\")  # as a number: looking for bytes in bytes costs ten times as much
 MOST_IN_VAIN = 8  # frames learned and never met again: this server changes more than the text
 MOST_AT_ONCE = 512  # frames that are read together, so that one that has to be mended costs no more than these
 
@@ -36,7 +35,7 @@ class RepeatedFrame:
     def __init__(self, key: str) -> None:
         self._name = b'"%b"' % key.encode()
         self._opening = re.compile(re.escape(self._name) + rb'\s*:\s*"')
-        self._head = self._tail = self._seam = b""  # up to the text, from its closing quote on, and from text to text
+        self._head = self._tail = b""  # up to the text, and from its closing quote on
         self._in_vain = 0
 
     def learn(self, frame: bytes, text: str) -> bool:
@@ -45,52 +44,57 @@ class RepeatedFrame:
         if self._in_vain >= MOST_IN_VAIN or opening is None or frame.count(self._name) != 1:
             return False
         closing = _STRING_END.match(frame, opening.end())
-        if closing is None or not frame.endswith(b"\n\n") or _texts(closing[0]) != [text]:
+        if closing is None or not frame.endswith(b"\n\n") or _texts([closing[0]]) != [text]:
             return False
         self._head, self._tail = frame[: opening.end()], frame[closing.end() :]
-        self._seam = self._tail + self._head
         self._in_vain += 1
         return True
 
-    def read(self, data: bytes, at: int) -> Run | None:
-        """The frames from `at` on, up to the first that is another, or not whole; None where that is the next one."""
+    def alone(self, data: bytes) -> tuple[str, bytes] | None:
+        """The text of the one frame that `data` is, and how it stands between the quotes; None where it is another.
+
+        So frames come while a model makes token after token; then what is looked at counts, rather than how long.
+        """
         head, tail = self._head, self._tail
-        if not head or not data.startswith(head, at):
+        start, end = len(head), len(data) - len(tail)
+        if not 0 < start <= end or not (data.startswith(head) and data.endswith(tail)):
             return None
-        start = at + len(head)
-        end = data.find(tail, start)
-        if end + len(tail) == len(data):
-            insides = [data[start:end]]  # alone, as it comes where tokens are being made
-        else:
-            insides = data[start:].split(self._seam, MOST_AT_ONCE)
-            end = insides[-1].find(tail)
-            insides[-1:] = [insides[-1][:end]] if end >= 0 else []
-        together = b'","'.join(insides)
-        if NEWLINE in together or (BACKSLASH in together and (b'\\","' in together or together.endswith(b"\\"))):
-            insides = list(takewhile(_ends_there, insides))
-            together = b'","'.join(insides)
-        texts = _texts(together)
-        if len(texts) != len(insides):  # a quote that closes nothing, or what is no string
-            insides, together = insides[:1], b"".join(insides[:1])
-            texts = _texts(together)
-        if not insides or len(texts) != len(insides):
+        inside = data[start:end]
+        try:
+            text: str = orjson.loads(b'"' + inside + b'"')
+        except orjson.JSONDecodeError:
             return None
         self._in_vain = 0
-        around = len(self._seam)
-        size = len(together) - 3 * (len(insides) - 1) + len(insides) * around
-        return Run(texts, insides, around, at + size)
+        return text, inside
+
+    def read(self, data: bytes, at: int) -> Run | None:
+        """The frames from `at` on, up to the first that is another, or not whole; None where that is the next one."""
+        if not self._head or not data.startswith(self._head, at):
+            return None
+        head, tail = self._head, self._tail[:-2]
+        before, behind = len(head), len(tail)
+        insides: list[bytes] = []
+        for frame in data[at:].split(b"\n\n", MOST_AT_ONCE)[:-1]:
+            end = len(frame) - behind
+            if end < before or not (frame.startswith(head) and frame.endswith(tail)) or frame[end - 1] == BACKSLASH:
+                break
+            insides.append(frame[before:end])
+        texts = _texts(insides)
+        if texts is None:  # a quote that closes nothing, or what is no string
+            insides = insides[:1]
+            texts = _texts(insides)
+        if not texts:
+            return None
+        self._in_vain = 0
+        around = before + behind + 2
+        return Run(texts, insides, around, at + sum(map(len, insides)) + len(insides) * around)
 
 
-def _ends_there(inside: bytes) -> bool:
-    """Whether the tail behind it is the end of its string and of a frame like the last."""
-    return b"\n" not in inside and not inside.endswith(b"\\")
-
-
-def _texts(insides: bytes) -> list[str]:
-    """The strings of which this stands between the first quote and the last; none where it is anything else."""
+def _texts(insides: list[bytes]) -> list[str] | None:
+    """The strings between whose quotes these stand; None where one of them is none."""
     try:
-        texts: list[str] = orjson.loads(b'["' + insides + b'"]')
+        texts: list[str] = orjson.loads(b'["' + b'","'.join(insides) + b'"]') if insides else []
         "".join(texts)
     except (orjson.JSONDecodeError, TypeError):
-        return []
-    return texts
+        return None
+    return texts if len(texts) == len(insides) else None
