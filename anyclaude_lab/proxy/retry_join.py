@@ -62,7 +62,7 @@ def twin_key(lane: str, request: Request) -> str:
     body: JsonObject = {name: value for name, value in said.items() if value != MEANT_ANYWAY.get(name)}
     if "tools" in body:
         body["tools"] = _tools_digest(body["tools"])
-    return hashlib.sha256(lane.encode() + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.blake2b(lane.encode() + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @once

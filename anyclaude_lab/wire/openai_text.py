@@ -135,16 +135,16 @@ class ReasoningSplitter:
 
 
 class _TokenReader(NamedTuple):
-    starts: re.Pattern[str]  # what no text without a token or code contains
+    starts: str  # characters of which a text without a token or code has none
     marks: re.Pattern[str]
     beginnings: _Beginnings
 
 
 @lru_cache(maxsize=64)
 def _token_reader(tokens: tuple[str, ...]) -> _TokenReader:
-    starts = "".join(re.escape(char) for char in sorted({token[0] for token in tokens}))
+    starts = "".join(sorted({"`", *(token[0] for token in tokens)}))
     marks = "|".join([*map(re.escape, tokens), "`+", "\n"])
-    return _TokenReader(re.compile(f"[`{starts}]"), re.compile(marks), _Beginnings(tokens))
+    return _TokenReader(starts, re.compile(marks), _Beginnings(tokens))
 
 
 class TokenFilter:
@@ -157,7 +157,7 @@ class TokenFilter:
 
     def passes(self, text: str) -> bool:
         """Whether `text` holds nothing to take out; then it need not be fed."""
-        return not self._held and not self._fence and self._reader.starts.search(text) is None
+        return not (self._held or self._fence or any(map(text.__contains__, self._reader.starts)))
 
     def feed(self, text: str) -> str:
         reader = self._reader

@@ -52,7 +52,7 @@ class _Known(NamedTuple):
     at_message: list[Format]
     at_opening: dict[str, list[Format]]
     openings: re.Pattern[str]
-    starts: re.Pattern[str]  # the first character of any opening
+    starts: str  # the first character of any opening
     prefixes: frozenset[str]
     longest: int
 
@@ -71,7 +71,7 @@ def _known(formats: tuple[Format, ...]) -> _Known:
         at_message,
         at_opening,
         re.compile("|".join(map(re.escape, at_opening))),
-        re.compile("[" + "".join(sorted({re.escape(opening[0]) for opening in at_opening})) + "]"),
+        "".join(sorted({opening[0] for opening in at_opening})),
         frozenset(opening[:size] for opening in at_opening for size in range(1, len(opening))),
         max(map(len, at_opening)),
     )
@@ -106,7 +106,7 @@ class Scanner:
 
     def passes(self, text: str) -> bool:
         """See `ToolTextParser`."""
-        if not self._in_text or self._at_edge or self._starts.search(text) is not None:
+        if not self._in_text or self._at_edge or any(map(text.__contains__, self._starts)):
             return False
         self._note_text(text)
         return True
