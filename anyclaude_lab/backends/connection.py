@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, method: str) -> None:
         self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._bodiless = method == "HEAD"
         self._transport: asyncio.Transport | None = None
         self._head_bytes = b""
@@ -62,7 +63,7 @@ class Connection(asyncio.Protocol):
 
     async def answered(self, patience_s: float) -> RawResponseMessage:
         """The head of the answer."""
-        self._deadline = self._loop.time() + patience_s
+        self._deadline = self._now() + patience_s
         while self._head is None:
             if self._over is not None:
                 self._raise_why()
@@ -71,7 +72,7 @@ class Connection(asyncio.Protocol):
 
     async def read(self, patience_s: float) -> bytes:
         """What has arrived of the body; b"" at its end. Bytes that are no body, such as trailers, buy no patience."""
-        self._deadline = self._loop.time() + patience_s
+        self._deadline = self._now() + patience_s
         while not self._pieces:
             if self._over is not None:
                 if isinstance(self._over, EOFError):
@@ -144,7 +145,7 @@ class Connection(asyncio.Protocol):
         if taken:
             self._pieces.clear()
             self._let_go()
-            self._deadline = self._loop.time() + self._taker_patience_s
+            self._deadline = self._now() + self._taker_patience_s
         return taken
 
     def _raise_why(self) -> NoReturn:
@@ -205,7 +206,7 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._waiter is None or self._waiter.done():
             return  # nobody waits; who waits next sets it again
-        if self._loop.time() >= self._deadline:
+        if self._now() >= self._deadline:
             self._waiter.set_exception(TimeoutError())
         else:
             self._timer = self._loop.call_at(self._deadline, self._look_at_the_clock)

@@ -28,7 +28,6 @@ class BodyWriter:
         """Commit to the status and headers; they go out with the first piece."""
         self._writer = cast(StreamWriter | None, await self._response.prepare(http))
 
-    @property
     def flowing(self) -> bool:
         """Whether `push` may send: the head is out, and the client is there and reads."""
         transport = self._transport

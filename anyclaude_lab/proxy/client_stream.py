@@ -55,8 +55,8 @@ class ClientStream:
         self._skim: Skim | None = None
         self._unjudged = 0  # pieces that went out since the grammar was asked
         self._opening = asyncio.Lock()
-        self._loop = asyncio.get_running_loop()
-        self._next_sign = self._loop.time() + commit_s
+        self._now = asyncio.get_running_loop().time
+        self._next_sign = self._now() + commit_s
         self._keeper: asyncio.Task[None] | None = asyncio.create_task(self._keep_alive())
 
     async def write(self, events: list[Event]) -> None:
@@ -74,11 +74,11 @@ class ClientStream:
 
     def take(self, data: bytes) -> bool:
         """See `Reply.hand_to`. Nobody waits for what is found out about a piece, so that is done for some at a time."""
-        if self._skim is None or not self._body.flowing or (more := self._skim(data)) is None:
+        if self._skim is None or not self._body.flowing() or (more := self._skim(data)) is None:
             return False
         if more:
             self._body.push(more)
-            self._next_sign = self._loop.time() + self._ping_s
+            self._next_sign = self._now() + self._ping_s
             if self._recording is not None:
                 self._recording.wrote(more)
             self._unjudged += 1
@@ -130,7 +130,7 @@ class ClientStream:
     def _judged(self, events: list[Event]) -> bytes:
         """The bytes of events that go out now."""
         self._judge(events)
-        self._next_sign = self._loop.time() + self._ping_s
+        self._next_sign = self._now() + self._ping_s
         return events[0].encode() if len(events) == 1 else b"".join([event.raw or event.encode() for event in events])
 
     def _judge(self, events: list[Event]) -> None:
@@ -146,7 +146,7 @@ class ClientStream:
     async def _keep_alive(self) -> None:
         try:
             while True:
-                wait_s = self._next_sign - self._loop.time()
+                wait_s = self._next_sign - self._now()
                 if wait_s > 0:
                     await asyncio.sleep(wait_s)
                 elif not self.committed:

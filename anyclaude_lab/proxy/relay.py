@@ -89,7 +89,7 @@ async def _copy(
             witness.saw(data)
 
     def take(data: bytes) -> bool:
-        if not body.flowing:
+        if not body.flowing():
             return False
         body.push(data)
         passed(data)

@@ -69,7 +69,7 @@ class AnthropicDecoder:
         while at < size:
             if self._parser is None:
                 return [*events, _no_event(data[at:])]
-            if self._parser.between_frames and (run := self._repeated.read(data, at)) is not None:
+            if self._parser.between_frames() and (run := self._repeated.read(data, at)) is not None:
                 events += [] if skim else self._like_the_last(run, data, at)
                 at = run.end
                 continue

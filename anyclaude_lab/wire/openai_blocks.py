@@ -56,30 +56,27 @@ class BlockWriter:
         """A piece of the answer."""
         if self.open != "text":
             text = self._begin("text", text)
+        self.run(text, (text,), (orjson.dumps(text)[1:-1],))
+
+    def run(self, text: str, texts: Sequence[str], insides: Sequence[bytes]) -> None:
+        """Pieces of the answer, whose block is open, and which are `text` together; `insides` of the quotes."""
         if text:
-            self._deltas(text, orjson.dumps(text)[1:-1])
+            self.told(text, self.deltas(text, texts, insides))
 
-    def run(self, text: str, texts: Sequence[str], insides: Sequence[bytes]) -> bytes:
-        """Pieces of the answer whose block is open, `text` together; how they go on the wire.
-
-        The hot path: they travel as they came, `insides` of the quotes.
-        """
-        if not text:
-            return b""
+    def deltas(self, text: str, texts: Sequence[str], insides: Sequence[bytes]) -> bytes:
+        """Such pieces as they go on the wire. The hot path: they travel as they came."""
+        self.chars += len(text)
         together = self._seam.join(insides if b"" not in insides else filter(None, insides))
         if BACKSLASH in together and (b"\\u" in together or b"\\/" in together):
             # Spelled as we would not, and bytes must not tell how they were cut.
             together = self._seam.join(orjson.dumps(piece)[1:-1] for piece in texts if piece)
-        return self._deltas(text, together)
+        return self._head + together + _TAIL
 
-    def _deltas(self, text: str, inside: bytes) -> bytes:
+    def told(self, text: str, raw: bytes) -> None:
         """One event for pieces that came together: `data` is that of one delta, the bytes are those of all."""
-        self.chars += len(text)
         delta = {"type": "text_delta", "text": text}
         data = {"type": "content_block_delta", "index": self.count - 1, "delta": delta}
-        raw = self._head + inside + _TAIL
         self.events.append(Event("content_block_delta", data, raw))
-        return raw
 
     def thinking(self, text: str) -> None:
         """A piece of visible reasoning."""

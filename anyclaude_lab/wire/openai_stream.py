@@ -89,6 +89,7 @@ class OpenAIStreamDecoder:
         self._dialect = dialect
         self._sse = SseParser()
         self._repeated = RepeatedFrame("content")
+        self._skimmed: list[tuple[str, bytes]] = []  # texts, and how they went on the wire
         self._body: bytearray | None = None  # a body that is no stream
         self._sniffed = False
         self._started = False
@@ -127,7 +128,7 @@ class OpenAIStreamDecoder:
         events: list[Event] = []
         at, size = 0, len(data)
         while at < size and self.ending is Ending.OPEN:
-            if self._sse.between_frames and (run := self._repeated.read(data, at)) is not None:
+            if self._sse.between_frames() and (run := self._repeated.read(data, at)) is not None:
                 self._reply.run(run)
                 events += self._begun()
                 at = run.end
@@ -148,16 +149,28 @@ class OpenAIStreamDecoder:
         None, unread, for all others: a text may be the rest of a call, which more than its reader has to know of.
         `skimmed` gives the events; it has to be asked before the next `feed` or `close`.
         """
-        if self.ending is not Ending.OPEN or not self._sse.between_frames:
+        if self.ending is not Ending.OPEN or not self._sse.between_frames():
             return None
         if (one := self._repeated.alone(data)) is None:
             return None
         text, inside = one
-        return self._reply.blocks.run(text, (text,), (inside,)) if self._reply.plain(text) else None
+        if not self._reply.plain(text):
+            return None
+        if not text:
+            return b""
+        raw = self._reply.blocks.deltas(text, (text,), (inside,))
+        self._skimmed.append((text, raw))
+        return raw
 
     def skimmed(self) -> list[Event]:
-        """The events of what was skimmed since the last time."""
-        return self._reply.blocks.take()
+        """What was skimmed since the last time, as one event; none where that is nothing."""
+        if not self._skimmed:
+            return []
+        texts, pieces = zip(*self._skimmed, strict=True)
+        self._skimmed.clear()
+        blocks = self._reply.blocks
+        blocks.told("".join(texts), b"".join(pieces))
+        return blocks.take()
 
     def close(self) -> list[Event]:
         """See `Decoder`."""

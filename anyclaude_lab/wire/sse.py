@@ -44,7 +44,6 @@ class SseParser:
         self._saw_cr = False
         self._at_start = True
 
-    @property
     def between_frames(self) -> bool:
         """Whether nothing is kept of a frame that has begun."""
         return not self._buffer
