@@ -60,7 +60,7 @@ async def test_the_engine_that_was_chosen_is_started_and_answers(engine: str, ki
     settings = Settings(mode="local", local=LocalSettings(engine=engine))
     async with composed(settings, state_folder=tmp_path) as parts:
         backend = parts.variant.backend
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while (complaint := await backend.health()) is not None:
                 assert "still loading" in complaint
                 await asyncio.sleep(0.1)

@@ -14,7 +14,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
@@ -59,9 +59,15 @@ async def trouble(kind: str, node: FaultyBackend, name: str, http: httpx.AsyncCl
 
 
 async def chaos(
-    url: str, nodes: Sequence[FaultyBackend], requests: int, every_s: float, ids: Sequence[str] = ()
+    url: str,
+    nodes: Sequence[FaultyBackend],
+    requests: int,
+    half_time: Callable[[], Awaitable[None]],
+    ids: Sequence[str] = (),
 ) -> tuple[Counter[str], Counter[str]]:
-    """Ask so often while a node dies every `every_s` seconds. How requests ended, and what befell nodes.
+    """Ask so often while a node dies, comes back `half_time` later, and after another the next dies.
+
+    How requests ended, and what befell nodes.
 
     With `ids`, those of the nodes, another one is in another trouble meanwhile.
     """
@@ -86,10 +92,10 @@ async def chaos(
                         kind = TROUBLES[turn % len(TROUBLES)]
                         await stack.enter_async_context(trouble(kind, nodes[other], ids[other], http))
                         befell[kind] += 1
-                    await asyncio.sleep(every_s / 2)
+                    await half_time()
                     await node.__aexit__()
                     befell["killed"] += 1
-                    await asyncio.sleep(every_s / 2)
+                    await half_time()
                     await node.__aenter__()
 
     killing = asyncio.create_task(killer())
@@ -114,7 +120,7 @@ async def soak(requests: int, count: int, every_s: float, strategy: str) -> dict
         }
         with proxy(env, "--mode", "mlx-cluster") as running:
             began = time.monotonic()
-            ended, befell = await chaos(running.url, nodes, requests, every_s, ids)
+            ended, befell = await chaos(running.url, nodes, requests, lambda: asyncio.sleep(every_s / 2), ids)
             seconds = time.monotonic() - began
     return {
         "nodes": count,

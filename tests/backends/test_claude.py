@@ -203,7 +203,7 @@ async def test_closing_ends_the_generation_at_the_api() -> None:
         answer = await backend.send(make_request(), make_call(make_request()))
         await anext(answer.body)
         await answer.close()
-        await wait_until_async(lambda: api.exchanges[0].client_gone_s is not None, "the hang-up", 0.5)
+        await wait_until_async(lambda: api.exchanges[0].client_gone_s is not None, "the hang-up")
 
 
 async def test_many_requests_at_once() -> None:

@@ -314,7 +314,7 @@ async def test_closing_stops_the_generation(server: str) -> None:
         answer = await backend.send(request, make_call(request))
         await anext(answer.body)
         await answer.close()
-        await wait_until_async(lambda: standin.chats[0].client_gone_s is not None, "the hang-up", 0.5)
+        await wait_until_async(lambda: standin.chats[0].client_gone_s is not None, "the hang-up")
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -327,7 +327,7 @@ async def test_cancelling_stops_the_prefill(server: str) -> None:
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        await wait_until_async(lambda: standin.chats[0].client_gone_s is not None, "the hang-up", 0.5)
+        await wait_until_async(lambda: standin.chats[0].client_gone_s is not None, "the hang-up")
 
 
 @pytest.mark.parametrize("server", SERVERS)

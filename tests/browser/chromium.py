@@ -14,7 +14,7 @@ from tests.requirements import require_axe, require_chromium
 
 FLAGS = ("--no-sandbox", "--disable-quic", "--disable-dev-shm-usage", "--disable-background-networking")
 SIZES = {1280: 900, 390: 844}
-DEADLINE_S = 60
+DEADLINE_S = 240
 SERIOUS = ("serious", "critical")
 BUILD = Path(__file__).parents[2] / "build" / "screenshots"
 
@@ -88,6 +88,7 @@ async def opened(browser: Browser, url: str, *, theme: str = "light", width: int
     page = await browser.new_page(
         viewport={"width": width, "height": SIZES[width]}, color_scheme="dark" if theme == "dark" else "light"
     )
+    page.set_default_timeout(DEADLINE_S * 1000)
     shown = Opened(page)
     await page.goto(url)
     return shown

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 
 from anyclaude_lab.wire.events import JsonObject
 from tests.browser.chromium import Opened
+from tests.standins.http import kept_port
 
 TOKEN = "for-this-test-alone"
-START_DEADLINE_S = 60
+START_DEADLINE_S = 240
 # No dialog in front of the notebook, and every cell drawn, whether it can be seen or not.
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -48,9 +48,6 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     page = folder / "config" / "labconfig" / "page_config.json"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(json.dumps(DISABLED))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     own |= {
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
@@ -58,17 +55,17 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     }
     environ = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     environ |= {**own, "HOME": str(folder), "IPYTHONDIR": str(folder / "ipython")}
-    line = [sys.executable, "-m", "jupyterlab", *FLAGS, f"--ServerApp.port={port}"]
-    with (folder / "server.log").open("wb") as log:
+    with ExitStack() as stack:
+        port = stack.enter_context(kept_port())
+        line = [sys.executable, "-m", "jupyterlab", *FLAGS, f"--ServerApp.port={port}"]
+        log = stack.enter_context((folder / "server.log").open("wb"))
         server = subprocess.Popen(
             [*line, f"--ServerApp.root_dir={folder / 'notebooks'}"], env=environ, stdout=log, stderr=log
         )
-    try:
+        stack.callback(server.wait, START_DEADLINE_S)
+        stack.callback(server.terminate)
         _until_it_answers(f"http://127.0.0.1:{port}", server, folder / "server.log")
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def _until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

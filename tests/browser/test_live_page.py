@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +29,8 @@ async def test_a_session_is_followed_from_its_first_request_to_its_last(tmp_path
     require_axe()
     place = Place.fresh(tmp_path)
     session = EditSession(place.project)
-    backend = OpenAIStandIn(lambda body: unhurried(session.turn(body)), profile="mlx-lm")
+    seen = threading.Event()
+    backend = OpenAIStandIn(lambda body: held(session.turn(body), seen.is_set), profile="mlx-lm")
     traces = ["--record", str(tmp_path / "traces")]
     with running(backend), proxy_process(tmp_path / "proxy", traces, {"LOCAL_URL": f"{backend.url}/v1"}) as proxy:
         async with chromium() as browser:
@@ -35,6 +38,7 @@ async def test_a_session_is_followed_from_its_first_request_to_its_last(tmp_path
             work = asyncio.create_task(asyncio.to_thread(headless, LATEST, PROMPT, place=place, base_url=proxy.url))
             await pages[0].until("!!document.querySelector('#running .answering, #running svg')")
             await check(pages[0], "busy")
+            seen.set()
             result: Result = await work
             session.check(result)
             asked = len(backend.chats)
@@ -49,9 +53,9 @@ async def test_a_session_is_followed_from_its_first_request_to_its_last(tmp_path
             assert str(tmp_path / "traces") in (await pages[0].texts("#recording"))[0]
 
 
-def unhurried(turn: Turn) -> Turn:
-    """The same turn, slowly enough to be seen."""
-    return replace(turn, silence_s=0.5, gap_s=0.02) if isinstance(turn, Reply) else turn
+def held(turn: Turn, until: Callable[[], bool]) -> Turn:
+    """The same turn, still at its prompt until something is so."""
+    return replace(turn, until=until) if isinstance(turn, Reply) else turn
 
 
 def asked_in_main(session: EditSession) -> int:

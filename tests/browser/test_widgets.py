@@ -66,7 +66,7 @@ class Book:
 
     async def says(self, name: str, words: str) -> None:
         """Wait for its output to say something."""
-        await self.shown.until(f"document.querySelector({self.cell(name)!r}).innerText.includes({words!r})")
+        await self.shown.until(f"document.querySelector({self.cell(name)!r})?.innerText.includes({words!r})")
 
     async def choose(self, name: str, label: str, option: str) -> None:
         """Turn a knob."""

@@ -29,6 +29,8 @@ RELEASES = (LATEST, "2.0.30", "1.0.100")
 KEY = "sk-ant-test"
 PROMPT_SIGNS = (">", "\u276f")  # before 2.1, and since
 LINES, LINE_CHARACTERS = 40, 300
+SHOWN_S = 120.0  # for what a session that goes well shows in seconds
+ENDED_S = 300.0  # a session that goes well is over long before, on a busy machine too
 SCRUBBED_PREFIXES = (
     "ANTHROPIC_",
     "CLAUDE",
@@ -131,7 +133,7 @@ def headless(
     command: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     args: Sequence[str] = ("--dangerously-skip-permissions",),
-    timeout: float = 90,
+    timeout: float = ENDED_S,
 ) -> Result:
     """Run `claude -p PROMPT` to its end.
 
@@ -197,7 +199,7 @@ class Terminal:
         line = f'{line}; echo "exit code $?"; exec sleep 3600'
         size = ["-x", str(self.columns), "-y", str(self.rows)]
         new = ["-f", os.devnull, "new-session", "-d", *size, "-c", str(self.place.project), line]
-        subprocess.run([self._tmux, "-L", self._socket, *new], env=variables, check=True, timeout=20)
+        subprocess.run([self._tmux, "-L", self._socket, *new], env=variables, check=True, timeout=SHOWN_S)
 
     def screen(self, history: int = 500) -> str:
         """What the terminal shows, and what has scrolled off it."""
@@ -210,7 +212,7 @@ class Terminal:
         text has left the input line.
         """
         self._run("send-keys", "-l", text)
-        self.wait_for(text[-20:], 10)
+        self.wait_for(text[-20:])
         for _ in range(4 if enter else 0):
             self.wait_for_rest()
             self.keys("Enter")
@@ -228,7 +230,7 @@ class Terminal:
         """Press keys by their tmux names: Enter, Escape, C-c, Up."""
         self._run("send-keys", *names)
 
-    def wait_for(self, text: str, deadline_s: float = 30) -> str:
+    def wait_for(self, text: str, deadline_s: float = SHOWN_S) -> str:
         """Wait until the text is shown; the screen. Raises AssertionError with the screen after the deadline."""
         until = time.monotonic() + deadline_s
         while text not in (screen := self.screen()):
@@ -255,7 +257,7 @@ class Terminal:
 
     def _run(self, *arguments: str, check: bool = True) -> str:
         line = [self._tmux, "-L", self._socket, *arguments]
-        return subprocess.run(line, capture_output=True, text=True, check=check, timeout=20).stdout
+        return subprocess.run(line, capture_output=True, text=True, check=check, timeout=SHOWN_S).stdout
 
 
 def _end_group(pid: int) -> None:

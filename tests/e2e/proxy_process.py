@@ -19,8 +19,7 @@ from tests.standins import grammar
 from tests.standins.http import running
 from tests.standins.tap import Passed, Tap
 
-START_DEADLINE_S = 30
-STOP_DEADLINE_S = 10
+DEADLINE_S = 60
 LISTENING = re.compile(r"listening on (http://\S+)")
 VIOLATIONS = re.compile(r"^anyclaude_sse_grammar_violations_total(?:\{[^}]*\})? (\S+)", re.MULTILINE)
 
@@ -48,7 +47,7 @@ class Proxy:
 
     def metrics(self) -> str:
         """The metrics in Prometheus' text format."""
-        return httpx.get(f"{self.direct_url}/v1/metrics?format=prometheus", timeout=5).text
+        return httpx.get(f"{self.direct_url}/v1/metrics?format=prometheus", timeout=DEADLINE_S).text
 
     def check_streams(self) -> None:
         """Assert that every stream that reached a client was legal: by an independent judge and by the proxy's own."""
@@ -93,7 +92,7 @@ def proxy_process(home: Path, args: Sequence[str], env: Mapping[str, str]) -> It
             if not proxy.foreign_ends:
                 proxy.check_streams()
         process.send_signal(signal.SIGTERM)
-        code = process.wait(STOP_DEADLINE_S)
+        code = process.wait(DEADLINE_S)
         assert code in (0, -signal.SIGTERM), f"exit code {code}:\n{output.read_text(errors='replace')[-3000:]}"
     finally:
         if process.poll() is None:
@@ -102,7 +101,7 @@ def proxy_process(home: Path, args: Sequence[str], env: Mapping[str, str]) -> It
 
 
 def _listening(process: subprocess.Popen[bytes], output: Path) -> str:
-    until = time.monotonic() + START_DEADLINE_S
+    until = time.monotonic() + DEADLINE_S
     while True:
         printed = output.read_text(errors="replace")
         if found := LISTENING.search(printed):

@@ -16,7 +16,7 @@ HOSTS = '[{"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}, {"ssh": "127.0.0.1", "ips"
 SHORT = ("--filter-tier", "extreme", "--stub-tools")
 CLIENT = ("--model", "anthropic-local/embedded", "--dangerously-skip-permissions")
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
 def test_a_session_on_two_ranks_of_which_nothing_is_left_afterwards(place: Place, tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_session_on_two_ranks_of_which_nothing_is_left_afterwards(place: Place
     env = {"ANYCLAUDE_DISTRIBUTED_HOSTS": HOSTS, "MLX_MODEL_PATH": str(embedded.folder())}
     with proxy_process(tmp_path / "proxy", ["--mode", "local", *SHORT], env) as proxy:
         prompt = "Run the command `touch made.txt`"
-        result = headless(LATEST, prompt, place=place, base_url=proxy.url, args=CLIENT, timeout=200)
+        result = headless(LATEST, prompt, place=place, base_url=proxy.url, args=CLIENT)
         assert result.rc == 0, result
         assert (place.project / "made.txt").exists()
         ranks = [process for process in psutil.process_iter() if _is_rank(process, proxy.home)]

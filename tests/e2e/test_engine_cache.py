@@ -13,7 +13,7 @@ from tests.e2e.proxy_process import Proxy, proxy_process
 from tests.processes import until
 from tests.requirements import require_mlx, require_tmux
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 CLIENT = ("--model", "anthropic-local/embedded", "--dangerously-skip-permissions")
 SHORT = ("--filter-tier", "extreme", "--stub-tools")  # a prompt of 3,000 tokens rather than 15,000
@@ -39,13 +39,13 @@ Run the command `touch forked.txt`
 
 def engine_metrics(proxy: Proxy) -> dict[str, Any]:
     """Of the engine behind the proxy, which tells its address."""
-    url = httpx.get(f"{proxy.direct_url}/v1/metrics", timeout=5).json()["backend"]["url"]
-    told: dict[str, Any] = httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=5).json()
+    url = httpx.get(f"{proxy.direct_url}/v1/metrics", timeout=60).json()["backend"]["url"]
+    told: dict[str, Any] = httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=60).json()
     return told
 
 
 def ask(prompt: str, place: Place, proxy: Proxy, *args: str) -> None:
-    result = headless(LATEST, prompt, place=place, base_url=proxy.url, args=(*CLIENT, *args), timeout=100)
+    result = headless(LATEST, prompt, place=place, base_url=proxy.url, args=(*CLIENT, *args))
     assert result.rc == 0, result
 
 
@@ -55,7 +55,7 @@ def ask_in_a_terminal(place: Place, proxy: Proxy) -> None:
         terminal.wait_for("bypass permissions")
         terminal.send("Run the command `touch shown.txt`", enter=False)
         terminal.keys("Enter")
-        terminal.wait_for("I took the steps", 60)
+        terminal.wait_for("I took the steps")
         until(lambda: engine_metrics(proxy)["memory"]["entries"]["side"] > 0, "the title is there")
 
 

@@ -19,7 +19,7 @@ from anyclaude_lab.engine.lease import LeaseFolder
 from tests.e2e.claude_code import LATEST, RELEASES, Place, Terminal, environment, headless
 from tests.e2e.conftest import settings_for
 from tests.e2e.session import PROMPT, EditSession
-from tests.processes import until
+from tests.processes import DEADLINE_S, until
 from tests.requirements import require_claude, require_mlx
 from tests.standins.anthropic_api import AnthropicStandIn
 from tests.standins.http import running
@@ -178,12 +178,12 @@ def test_background_session_keeps_the_proxy_until_it_is_stopped(place: Place, tm
             stack.enter_context(launcher)
             stack.callback(launcher.kill)
             stop = [str(claude), "daemon", "stop", "--any"]
-            stack.callback(subprocess.run, stop, env=env, cwd=place.project, capture_output=True, timeout=60)
+            stack.callback(subprocess.run, stop, env=env, cwd=place.project, capture_output=True, timeout=DEADLINE_S)
             until(lambda: "a background session" in output.read_text(), "the launcher says why it stays")
             until(lambda: bool(server.chats), "the background session asks")
             assert launcher.poll() is None
-            subprocess.run(stop, env=env, cwd=place.project, capture_output=True, timeout=60, check=True)
-            assert launcher.wait(60) == 0
+            subprocess.run(stop, env=env, cwd=place.project, capture_output=True, timeout=DEADLINE_S, check=True)
+            assert launcher.wait(DEADLINE_S) == 0
 
 
 def clients_of(launcher: subprocess.Popen[bytes], what: str) -> list[psutil.Process]:
@@ -202,7 +202,7 @@ def type_in(terminal: Terminal, text: str) -> None:
     terminal.keys("Enter")
 
 
-def wait_for_shell(terminal: Terminal, deadline_s: float = 30) -> None:
+def wait_for_shell(terminal: Terminal) -> None:
     """Wait until the last line is the shell's prompt: the client throws away what is typed while it ends."""
     prompt = re.compile(r"bash-[\d.]+[#$]$")
-    until(lambda: bool(prompt.search(terminal.screen().rstrip())), "the shell is back", deadline_s)
+    until(lambda: bool(prompt.search(terminal.screen().rstrip())), "the shell is back")

@@ -60,7 +60,7 @@ class LeakySession(StumblingSession):
 
 def shown(proxy: Proxy) -> dict[str, str]:
     """Every file of the proxy, everything it printed, and every page."""
-    with httpx.Client(base_url=proxy.direct_url, trust_env=False, timeout=10) as http:
+    with httpx.Client(base_url=proxy.direct_url, trust_env=False, timeout=60) as http:
         seen = {page: http.get(page).text for page in PAGES}
         with http.stream("GET", "/v1/live") as live:
             seen["live"] = next(live.iter_text())

@@ -43,7 +43,9 @@ def test_an_impatient_client_pays_for_one_prefill(version: str, place: Place, st
             env={"API_TIMEOUT_MS": str(PATIENCE_S * 1000)},
         )
         session.check(result)
-        joined = httpx.get(f"{proxy.direct_url}/v1/metrics", trust_env=False).json()["anyclaude_joins_total"]
+        joined = httpx.get(f"{proxy.direct_url}/v1/metrics", trust_env=False, timeout=60).json()[
+            "anyclaude_joins_total"
+        ]
     counts = {one["labels"]["of"]: one["value"] for one in joined}
     assert counts["waiting"] >= 1
     assert len(session.talks) == len(session.steps()) + 1  # no step was computed twice

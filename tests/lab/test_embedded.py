@@ -12,7 +12,6 @@ CLOSING_TOKENS = 6
 
 
 @pytest.mark.engine
-@pytest.mark.timeout(200)
 def test_prompt_and_reused_tokens_are_told_beforehand() -> None:
     require_mlx()
     stubs = lab.variant("stubs", backend="embedded", adapter="auto", stub_tools=True)

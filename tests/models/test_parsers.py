@@ -211,7 +211,7 @@ def test_work_is_linear(monkeypatch: pytest.MonkeyPatch, unit: str, opener: str)
         assert work < 40 * len(text)  # about 30 at the most, whatever the length; hundreds here if it were quadratic
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("unit", TRAPS.values(), ids=TRAPS.keys())
 def test_nothing_but_traps(unit: str) -> None:
     assert parse(auto_parser, [unit * ((1 << 18) // len(unit))])

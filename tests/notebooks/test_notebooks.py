@@ -24,7 +24,7 @@ IGNORED = "# NBVAL_IGNORE_OUTPUT"
 OF_A_MACHINE = re.compile(
     r"/tmp/|/home/(?!nobody)|/root/|/Users/|[A-Z]:\\|127\.0\.0\.1:\d|localhost:\d| at 0x[0-9a-f]+"
 )
-DEADLINE_S = 200
+DEADLINE_S = 800
 # A formula that is wrong by a factor, as a careless change would leave it.
 PLANTED = """
 import anyclaude_lab.lab.prefixes as prefixes

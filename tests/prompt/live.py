@@ -36,7 +36,7 @@ KNOWN_MODEL = "claude-sonnet-4-5"  # the longer one
 WORK = "Correct the misspelt word in greeting.txt, and let others look at it."
 COMPACTED = "session is being continued"  # how a history begins after a compaction
 AGENTS = ("Explore", "Plan", "general-purpose")
-RECORDING_DEADLINE_S = 300
+RECORDING_DEADLINE_S = 900
 # What stands in a request's headers and tells which conversation it belongs to.
 KEPT_HEADERS = ("x-claude-code-", "anthropic-beta", "user-agent")
 
@@ -134,7 +134,7 @@ def _place(folder: Path, project: str, rule: str, branch: str) -> Place:
     (place.project / "CLAUDE.md").write_text(f"# Rules of {project}\n\n{rule}\n")
     identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@localhost"]
     for line in (["init", "-q", "-b", branch], ["add", "CLAUDE.md"], [*identity, "commit", "-q", "-m", rule]):
-        subprocess.run(["git", *line], cwd=place.project, check=True, timeout=20)
+        subprocess.run(["git", *line], cwd=place.project, check=True, timeout=60)
     return place
 
 

@@ -18,6 +18,7 @@ from anyclaude_lab.proxy.serving import Serving
 from anyclaude_lab.settings import load_settings
 from anyclaude_lab.wire.events import JsonObject
 from tests.standins import grammar
+from tests.standins.http import DEADLINE_S
 
 ASK: JsonObject = {
     "model": "claude-test",
@@ -86,7 +87,9 @@ async def start(tmp_path: Path) -> AsyncIterator[StartProxy]:
             server = Server(serving)
             stack.push_async_callback(server.stop)
             address = await server.start(settings.host, port)
-            http = await stack.enter_async_context(httpx.AsyncClient(base_url=address, timeout=20, trust_env=False))
+            http = await stack.enter_async_context(
+                httpx.AsyncClient(base_url=address, timeout=DEADLINE_S, trust_env=False)
+            )
             return RunningProxy(address, server, serving, tmp_path / "logs" / "proxy.log", http)
 
         yield begin

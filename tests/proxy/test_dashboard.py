@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -13,9 +14,9 @@ from anyclaude_lab.proxy.live import HISTORY
 from anyclaude_lab.wire.events import JsonObject
 from tests.browser.chromium import chromium, opened
 from tests.proxy.conftest import RunningProxy, StartProxy
-from tests.standins.http import wait_until_async
+from tests.standins.http import kept_port, wait_until_async
 from tests.standins.openai_api import OpenAIStandIn
-from tests.standins.script import Refusal, ToolCall, Turn, reply
+from tests.standins.script import Refusal, Stall, ToolCall, Turn, reply
 from tests.standins.search import SearchStandIn
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
@@ -101,7 +102,9 @@ def body(**changes: object) -> JsonObject:
 
 @pytest.mark.browser
 async def test_a_request_is_seen_on_its_way_and_connections_may_break(start: StartProxy) -> None:
-    async with OpenAIStandIn([reply("a long answer " * 9, silence_s=1, gap_s=0.6)], profile="mlx-lm") as backend:
+    broken, answering = asyncio.Event(), asyncio.Event()
+    turn = reply("a long answer " * 9, until=broken.is_set, fault=Stall("text", until=answering.is_set))
+    async with OpenAIStandIn([turn], profile="mlx-lm") as backend:
         proxy = await start(backend.url)
         async with chromium() as browser:
             shown = await opened(browser, proxy.url)
@@ -109,7 +112,9 @@ async def test_a_request_is_seen_on_its_way_and_connections_may_break(start: Sta
             asking = asyncio.create_task(proxy.ask())
             await shown.until("!!document.querySelector('#running svg .prefill')")
             proxy.serving.live.close()  # as if the connection broke in the middle of it
+            broken.set()
             await shown.until("!!document.querySelector('#running .answering')")
+            answering.set()
             await asking
             await shown.until(f"{ROWS} === 1 && document.getElementById('running').innerText.includes('Nothing runs')")
             proxy.serving.live.publish("finished", **facts(2))
@@ -118,10 +123,16 @@ async def test_a_request_is_seen_on_its_way_and_connections_may_break(start: Sta
             assert shown.errors == []
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    with kept_port() as port:
+        yield port
+
+
 @pytest.mark.browser
-async def test_another_proxy_in_its_place_begins_a_new_page(start: StartProxy) -> None:
+async def test_another_proxy_in_its_place_begins_a_new_page(start: StartProxy, port: int) -> None:
     async with OpenAIStandIn() as backend:
-        first = await start(backend.url)
+        first = await start(backend.url, port=port)
         first.serving.live.publish("finished", **facts(1))
         first.serving.live.publish("finished", **facts(2))
         async with chromium() as browser:
@@ -129,7 +140,7 @@ async def test_another_proxy_in_its_place_begins_a_new_page(start: StartProxy) -
             await shown.until(f"{ROWS} === 2")
             await first.server.stop()
             await shown.until("document.getElementById('connection').innerText.includes('not connected')")
-            second = await start(backend.url, port=first.server.port)
+            second = await start(backend.url, port=port)
             second.serving.live.publish("finished", **facts(3))
             await shown.until(f"{ROWS} === 1 && document.getElementById('connection').innerText === ''")
             assert shown.errors == []

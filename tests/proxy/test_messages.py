@@ -11,7 +11,7 @@ import anthropic
 import httpx
 import pytest
 
-from tests.proxy.conftest import ASK, StartProxy, said
+from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said
 from tests.standins import grammar
 from tests.standins.http import wait_until_async
 from tests.standins.openai_api import OpenAIStandIn
@@ -190,7 +190,10 @@ async def test_a_failure_before_the_first_event_is_a_status_not_a_stream(start: 
 
 
 async def test_silence_is_bridged_by_pings_after_a_start(start: StartProxy) -> None:
-    async with OpenAIStandIn([reply("at last", silence_s=0.5)]) as backend:
+    proxy: RunningProxy
+    async with OpenAIStandIn(
+        [reply("at last", until=lambda: proxy.serving.metrics.pings._value.get() >= 2)]
+    ) as backend:
         proxy = await start(backend.url, commit_s=0.05, ping_s=0.05)
         answer = await proxy.ask()
         events = grammar.events(answer.content)
@@ -200,10 +203,13 @@ async def test_silence_is_bridged_by_pings_after_a_start(start: StartProxy) -> N
 
 
 async def test_a_refusal_after_the_start_cuts_the_stream(start: StartProxy) -> None:
-    async with OpenAIStandIn([Refusal(500, "broken", after_s=0.4)]) as backend:
+    begun = asyncio.Event()
+    async with OpenAIStandIn([Refusal(500, "broken", until=begun.is_set)]) as backend:
         proxy = await start(backend.url, commit_s=0.05, ping_s=5)
         with pytest.raises(httpx.RemoteProtocolError):
-            await proxy.ask()
+            async with proxy.http.stream("POST", "/v1/messages", json=ASK) as answer:
+                begun.set()
+                await answer.aread()
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -213,9 +219,7 @@ async def test_decoding_stops_soon_after_the_client_left(start: StartProxy, stre
         async with proxy.http.stream("POST", "/v1/messages", json=ASK | {"stream": True}) as answer:
             async for _ in answer.aiter_bytes():
                 break
-            left = asyncio.get_running_loop().time()
         await wait_until_async(lambda: backend.chats[0].client_gone_s is not None, "the backend is let go")
-        assert asyncio.get_running_loop().time() - left < 0.5
         await wait_until_async(lambda: proxy.serving.metrics.active._value.get() == 0, "the request is over")
         assert await proxy.metric("anyclaude_client_disconnects_total") == 1
 
@@ -232,11 +236,16 @@ async def leave_during_prefill(proxy: Any, backend: OpenAIStandIn, **changes: An
 
 
 async def test_a_retry_takes_over_the_prefill_its_client_left(start: StartProxy) -> None:
-    turns = [reply("from the one prefill", silence_s=0.6), reply("from a second one")]
+    proxy: RunningProxy
+
+    def joined() -> bool:
+        return bool(proxy.serving.metrics.retry_grace.labels("joined")._value.get())
+
+    turns = [reply("from the one prefill", until=joined), reply("from a second one")]
     async with OpenAIStandIn(turns, profile="mlx-lm") as backend:
-        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
+        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "30000"})
         await leave_during_prefill(proxy, backend)
-        await wait_until_async(lambda: proxy.serving.joins._held, "the prefill is held")
+        await wait_until_async(lambda: bool(proxy.serving.joins._held), "the prefill is held")
         answer = await proxy.ask(max_tokens=64000)
         assert "from the one prefill" in said(answer)
         assert grammar.violations(answer.content) == []
@@ -246,7 +255,8 @@ async def test_a_retry_takes_over_the_prefill_its_client_left(start: StartProxy)
 
 
 async def test_another_request_does_not_take_it_over(start: StartProxy) -> None:
-    turns = [reply("first", silence_s=0.6), reply("second")]
+    backend: OpenAIStandIn
+    turns = [reply("first", until=lambda: len(backend.chats) == 2), reply("second")]
     async with OpenAIStandIn(turns, profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
         await leave_during_prefill(proxy, backend)

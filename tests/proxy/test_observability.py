@@ -27,7 +27,7 @@ from anyclaude_lab.wire.events import JsonObject
 from tests.e2e.proxy_process import environment
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy
 from tests.standins.anthropic_api import AnthropicStandIn
-from tests.standins.http import running, wait_until_async
+from tests.standins.http import DEADLINE_S, running, wait_until_async
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.profiles import OpenRouter
 from tests.standins.script import CleanEnd, Refusal, Thinking, ToolCall, Turn, reply
@@ -42,7 +42,6 @@ READ = {
 }
 SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
 SESSION = {"x-claude-code-session-id": "11111111-1111-4111-8111-111111111111"}
-DEADLINE_S = 30
 
 
 def numbers(text: str) -> dict[str, float]:
@@ -73,21 +72,28 @@ async def leave_early(proxy: RunningProxy, backend: OpenAIStandIn) -> None:
 
 
 async def test_every_series_is_fed_and_both_forms_say_the_same(start: StartProxy) -> None:
+    proxy: RunningProxy
+
+    def told(metric: str) -> bool:
+        return sum(s.value for m in proxy.serving.metrics.registry.collect() for s in m.samples if s.name == metric) > 0
+
     turns: list[Turn] = [
         reply("cold", cached_tokens=0, prompt_tokens=100),
-        reply("warm", cached_tokens=80, prompt_tokens=100, silence_s=0.3),
+        reply("warm", cached_tokens=80, prompt_tokens=100, until=lambda: told("anyclaude_pings_total")),
         Refusal(500, "broken"),
-        reply("for two", silence_s=0.1, prompt_tokens=100, cached_tokens=100),
-        reply("never", silence_s=30),
+        reply("for two", until=lambda: told("anyclaude_joins_total"), prompt_tokens=100, cached_tokens=100),
+        reply("never", silence_s=2 * DEADLINE_S),
     ]
     async with SearchStandIn("searxng") as search, OpenAIStandIn(turns, profile="mlx-lm") as backend:
         env = {"SEARXNG_URL": search.url, "ANYCLAUDE_RETRY_GRACE": "100"}
         proxy = await start(backend.url, env=env, commit_s=0.05, ping_s=0.05)
         await proxy.ask(system=[BILLING, {"type": "text", "text": "Be brief."}])
         await proxy.ask()
+        proxy.serving.commit_s = DEADLINE_S
         assert (await proxy.ask()).status_code == 500
         await proxy.ask(tools=[SEARCH])
         await asyncio.gather(*(proxy.http.post("/v1/messages", json=ASK, headers=SESSION) for _ in range(2)))
+        proxy.serving.commit_s = 0.05
         await leave_early(proxy, backend)
         text = (await proxy.http.get("/v1/metrics?format=prometheus")).text
         facts = (await proxy.http.get("/v1/metrics")).json()
@@ -385,7 +391,7 @@ def test_a_line_per_request_only_where_stderr_is_a_terminal(tmp_path: Path, is_t
             assert process.stdout is not None
             url = process.stdout.readline().split()[-1]
             for _ in range(2):
-                httpx.post(f"{url}/v1/messages", json=ASK, trust_env=False)
+                httpx.post(f"{url}/v1/messages", json=ASK, trust_env=False, timeout=DEADLINE_S)
             process.terminate()
             process.communicate(timeout=DEADLINE_S)
         lines = shown[0].splitlines()

@@ -14,13 +14,12 @@ import pytest
 
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy
 from tests.standins.anthropic_api import AnthropicStandIn
-from tests.standins.http import Exchange, HeaderList, Responder, StandIn, wait_until_async
+from tests.standins.http import DEADLINE_S, Exchange, HeaderList, Responder, StandIn, kept_port, wait_until_async
 from tests.standins.script import CleanEnd, Cut, Refusal, Reply, Text, ToolCall, reply
 
 # RFC 9110, 7.6.1: these belong to one connection; `host` names its other end.
 OWN_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host", "content-length"}
 KEY = ("x-api-key", "sk-ant-api03-theirs")
-DISCONNECT_S = 0.5
 
 
 async def claude(start: StartProxy, api: StandIn, **env: str) -> RunningProxy:
@@ -244,7 +243,11 @@ async def test_a_whole_answer_that_is_cut_is_a_cut_answer(start: StartProxy) -> 
 
 @pytest.mark.parametrize("when", ["before the answer", "in its middle"])
 async def test_the_api_hears_at_once_that_the_client_left(start: StartProxy, when: str) -> None:
-    turn = reply("never", silence_s=30) if when == "before the answer" else Reply((Text("on and "),), endless=True)
+    turn = (
+        reply("never", silence_s=2 * DEADLINE_S)
+        if when == "before the answer"
+        else Reply((Text("on and "),), endless=True)
+    )
     async with AnthropicStandIn([turn], pings=False) as api:
         proxy = await claude(start, api)
         at = httpx.URL(proxy.url)
@@ -255,13 +258,9 @@ async def test_the_api_hears_at_once_that_the_client_left(start: StartProxy, whe
         await wait_until_async(lambda: bool(api.messages), "the request arrives")
         if when == "in its middle":
             await wait_until_async(lambda: b"text_delta" in api.messages[0].sent, "the answer is on its way")
-        left_s = asyncio.get_running_loop().time()
         client.close()
         await wait_until_async(lambda: api.messages[0].client_gone_s is not None, "the API hears of it")
-        gone_s = api.messages[0].client_gone_s
-        assert gone_s is not None
-        assert gone_s - left_s < DISCONNECT_S
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             while "499" not in [s["labels"]["status"] for s in await proxy.metric("anyclaude_requests_total")]:
                 await asyncio.sleep(0.01)
         assert await proxy.metric("anyclaude_client_disconnects_total") == 1
@@ -286,10 +285,9 @@ async def test_the_pages_of_the_proxy_answer_here_too(start: StartProxy) -> None
 
 
 async def test_an_api_that_is_not_there_is_said_in_the_apis_envelope(start: StartProxy) -> None:
-    async with AnthropicStandIn() as api:
-        pass
-    proxy = await claude(start, api)
-    got = await raw_request(proxy.url, post("/v1/messages", KEY), json.dumps(ASK).encode())
+    with kept_port() as port:
+        proxy = await claude(start, AnthropicStandIn(port=port))
+        got = await raw_request(proxy.url, post("/v1/messages", KEY), json.dumps(ASK).encode())
     assert got.status == 529
     assert json.loads(got.body)["error"]["type"] == "overloaded_error"
     assert int(dict(got.headers)["retry-after"]) >= 1

@@ -27,7 +27,7 @@ async def test_what_a_server_can_do_stands_in_the_log_and_in_the_metrics(mode: s
         async with running(settings, state_folder=tmp_path, probe=True) as proxy:
             names = ("a", "b") if mode == "mlx-cluster" else ("local",)
             log = tmp_path / "logs" / "proxy.log"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(http.DEADLINE_S):
                 while not all(f"{name} can: streaming yes" in log.read_text() for name in names):
                     await asyncio.sleep(0.01)
             status = proxy.serving.backend_status()

@@ -12,7 +12,7 @@ import pytest
 from anyclaude_lab.proxy.server import Server
 from anyclaude_lab.wire.events import Event, JsonObject
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said
-from tests.standins.http import wait_until_async
+from tests.standins.http import DEADLINE_S, wait_until_async
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.script import Refusal, Reply, reply
 
@@ -23,11 +23,13 @@ def finished(proxy: RunningProxy) -> list[JsonObject]:
     return [item for item in proxy.serving.live.recent if item["kind"] == "finished"]
 
 
-async def read_to_the_cut(proxy: RunningProxy, path: str = "/v1/messages", **changes: Any) -> bytes:
+async def read_to_the_cut(proxy: RunningProxy, begun: asyncio.Event | None = None) -> bytes:
     got = bytearray()
     with pytest.raises(httpx.RemoteProtocolError):
-        async with proxy.http.stream("POST", path, json=ASK | changes) as answer:
+        async with proxy.http.stream("POST", "/v1/messages", json=ASK) as answer:
             assert answer.status_code == 200
+            if begun is not None:
+                begun.set()
             async for data in answer.aiter_bytes():
                 got += data
     return bytes(got)
@@ -55,13 +57,15 @@ async def leave_during_prefill(proxy: RunningProxy, backend: OpenAIStandIn) -> N
 )
 async def test_a_chunk_of_an_unknown_shape_is_a_failure_of_the_backend(start: StartProxy, chunk: JsonObject) -> None:
     odd = b"data: " + json.dumps(chunk).encode() + b"\n\n"
-    late = Refusal(200, headers=SSE, body=odd, after_s=0.6)
+    begun = asyncio.Event()
+    late = Refusal(200, headers=SSE, body=odd, until=begun.is_set)
     async with OpenAIStandIn([Refusal(200, headers=SSE, body=odd), late, reply("fine")]) as backend:
-        proxy = await start(backend.url, commit_s=0.3)
+        proxy = await start(backend.url)
         refused = await proxy.ask()
         assert (refused.status_code, refused.json()["error"]["type"]) == (500, "api_error")
         assert "unknown shape" in refused.json()["error"]["message"]
-        got = await read_to_the_cut(proxy)
+        proxy.serving.commit_s = 0.05
+        got = await read_to_the_cut(proxy, begun)
         assert b"message_start" in got and b"message_stop" not in got and b"HTTP/1.1" not in got
         assert [item["ending"] for item in finished(proxy)] == ["cut", "cut"]
         assert "fine" in said(await proxy.ask())
@@ -96,10 +100,14 @@ async def test_a_defect_of_ours_cuts_the_stream_and_lets_the_backend_go(
 async def test_a_client_that_leaves_a_prefill_is_told_of_and_so_is_the_one_that_takes_it_over(
     start: StartProxy,
 ) -> None:
-    async with OpenAIStandIn([reply("from the one prefill", silence_s=0.6)], profile="mlx-lm") as backend:
+    proxy: RunningProxy
+    again: list[bool] = []
+    turn = reply("from the one prefill", until=lambda: bool(again) and not proxy.serving.joins._held)
+    async with OpenAIStandIn([turn], profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
         await leave_during_prefill(proxy, backend)
         await wait_until_async(lambda: bool(proxy.serving.joins._held), "the prefill is held")
+        again.append(True)
         answer = await proxy.ask(max_tokens=64000)
         assert len(backend.chats) == 1
         left, served = finished(proxy)
@@ -132,26 +140,26 @@ async def test_a_client_that_leaves_with_all_of_its_answer_was_answered(
 async def test_a_stream_shows_life_in_time_however_long_the_preparation_took(
     start: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with OpenAIStandIn([reply("at last", silence_s=30)]) as backend:
-        proxy = await start(backend.url, commit_s=0.3, ping_s=30)
-        counter = proxy.serving.variant.counter
-        count, counted = counter.count, []
+    async with OpenAIStandIn([reply("at last", silence_s=DEADLINE_S)]) as backend:
+        proxy = await start(backend.url, commit_s=16, ping_s=DEADLINE_S)
+        counter, loop = proxy.serving.variant.counter, asyncio.get_running_loop()
+        count, now, counted = counter.count, loop.time, []
 
         async def slow(*args: Any, **options: Any) -> Any:
-            await asyncio.sleep(0.4)
-            counted.append(asyncio.get_running_loop().time())
+            monkeypatch.setattr(loop, "time", lambda: now() + 15.9)
+            counted.append(loop.time())
             return await count(*args, **options)
 
         monkeypatch.setattr(counter, "count", slow)
-        async with proxy.http.stream("POST", "/v1/messages", json=ASK):
-            assert asyncio.get_running_loop().time() - counted[0] < 0.25
+        async with proxy.http.stream("POST", "/v1/messages", json=ASK, timeout=DEADLINE_S):
+            assert loop.time() - counted[0] < 15
 
 
 @pytest.mark.parametrize("turn", [reply("on and on ", endless=True, gap_s=0.01), reply("never", silence_s=30)])
 async def test_a_proxy_that_stops_ends_its_streams_and_tells_of_them(
     start: StartProxy, monkeypatch: pytest.MonkeyPatch, turn: Reply
 ) -> None:
-    monkeypatch.setattr("anyclaude_lab.proxy.server.SHUTDOWN_S", 1.0)
+    monkeypatch.setattr("anyclaude_lab.proxy.server.SHUTDOWN_S", 2.0)
     async with OpenAIStandIn([turn], profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "30000"})
         server = Server(proxy.serving)
@@ -165,7 +173,7 @@ async def test_a_proxy_that_stops_ends_its_streams_and_tells_of_them(
             await release(*answer, **how)
 
         monkeypatch.setattr(proxy.serving.joins, "release", take_a_moment)
-        async with asyncio.timeout(1.9):  # not twice the promise
+        async with asyncio.timeout(3.9):  # not twice the promise
             await server.stop()
         assert [item["status"] for item in finished(proxy)] == [499]
         await wait_until_async(lambda: backend.chats[0].client_gone_s is not None, "the backend is let go")

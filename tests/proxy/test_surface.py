@@ -18,10 +18,10 @@ from anyclaude_lab.settings import PREFERRED_PORT
 from tests.e2e.proxy_process import environment
 from tests.proxy.conftest import ASK, StartProxy, said
 from tests.standins.anthropic_api import AnthropicStandIn
+from tests.standins.http import DEADLINE_S
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.script import reply
 
-START_DEADLINE_S = 30
 PORT_DEADLINE_S = 120
 
 PAGES = [
@@ -219,7 +219,7 @@ async def test_it_listens_on_ipv6(start: StartProxy) -> None:
 def run_proxy(home: Path, *args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "anyclaude_lab.proxy", "--proxy-only", *args]
     variables = environment(home, {"LOCAL_URL": "http://127.0.0.1:9/v1", **(env or {})})
-    return subprocess.run(line, cwd=home, env=variables, capture_output=True, text=True, timeout=START_DEADLINE_S)
+    return subprocess.run(line, cwd=home, env=variables, capture_output=True, text=True, timeout=DEADLINE_S)
 
 
 def test_a_named_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
@@ -254,9 +254,9 @@ def running_proxy(home: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 def test_without_a_named_port_a_busy_one_is_left_and_said_so(tmp_path: Path) -> None:
     with taken_port(PREFERRED_PORT), running_proxy(tmp_path) as (url, process):
-        assert httpx.get(f"{url}/health/live", trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/health/live", trust_env=False, timeout=DEADLINE_S).status_code == 200
         process.terminate()
-        _, printed = process.communicate(timeout=START_DEADLINE_S)
+        _, printed = process.communicate(timeout=DEADLINE_S)
     said_so = [line for line in printed.splitlines() if str(PREFERRED_PORT) in line]
     assert len(said_so) == 1
     assert url.rsplit(":", 1)[1] in said_so[0]
@@ -278,9 +278,9 @@ def taken_port(port: int) -> Iterator[None]:
 
 
 def test_an_open_dashboard_is_told_the_end_and_does_not_hold_it_up(tmp_path: Path) -> None:
-    with running_proxy(tmp_path) as (url, process), httpx.Client(trust_env=False) as http:
+    with running_proxy(tmp_path) as (url, process), httpx.Client(trust_env=False, timeout=DEADLINE_S) as http:
         with http.stream("GET", f"{url}/v1/live") as feed:
             assert feed.headers["content-type"].startswith("text/event-stream")
             process.terminate()
             assert list(feed.iter_lines()) == []  # an end, not a connection that breaks after the time limit
-        assert process.wait(START_DEADLINE_S) == 0
+        assert process.wait(DEADLINE_S) == 0

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.standins import grammar
 from tests.standins.faulty import End, Framing, Play
+from tests.standins.http import DEADLINE_S
 from tests.standins.profiles import PROFILES, Request, Usage
 from tests.standins.script import Part, Reply, Text, Thinking, ToolCall
 
@@ -143,7 +144,7 @@ class Seen:
         return found
 
 
-async def ask(http: httpx.AsyncClient, deadline_s: float = 10.0, **changes: Any) -> Seen:
+async def ask(http: httpx.AsyncClient, deadline_s: float = DEADLINE_S, **changes: Any) -> Seen:
     """One request to its end. Raises TimeoutError: the client hangs."""
     got = bytearray()
     async with asyncio.timeout(deadline_s), http.stream("POST", "/v1/messages", json=ASK | changes) as answer:

@@ -24,7 +24,7 @@ from anyclaude_lab.settings import Secret
 from tests.e2e.proxy_process import environment
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said, start
 from tests.standins.anthropic_api import AnthropicStandIn
-from tests.standins.http import wait_until
+from tests.standins.http import DEADLINE_S, wait_until
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.script import reply
 
@@ -42,7 +42,7 @@ def _own_address() -> str | None:
     return None
 
 
-async def raw(proxy: RunningProxy, data: bytes, *, deadline_s: float = 5.0) -> bytes:
+async def raw(proxy: RunningProxy, data: bytes, *, deadline_s: float = DEADLINE_S) -> bytes:
     """What comes back for these bytes until the connection is closed or nothing more comes."""
     url = httpx.URL(proxy.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
@@ -183,7 +183,7 @@ async def open_to_all(start: StartProxy, url: str, token: str | None = TOKEN, **
     server = Server(serving)
     await server.start("0.0.0.0", 0)
     http = httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{server.port}", headers={"host": "desk.lan"}, timeout=10, trust_env=False
+        base_url=f"http://127.0.0.1:{server.port}", headers={"host": "desk.lan"}, timeout=DEADLINE_S, trust_env=False
     )
     return RunningProxy(f"http://127.0.0.1:{server.port}", server, serving, proxy.log_file, http)
 
@@ -276,25 +276,25 @@ def test_an_open_door_is_said_loudly(tmp_path: Path) -> None:
     with output.open("wb") as out:
         process = subprocess.Popen(line, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.STDOUT)
     try:
-        wait_until(lambda: "listening on http" in output.read_text(), "it listens", 30)
+        wait_until(lambda: "listening on http" in output.read_text(), "it listens")
         said_first = output.read_text()
         assert "WARNING" in said_first and "access token" in said_first
         url = next(word for word in said_first.split() if word.startswith("http://127.0.0.1:"))
         token = said_first.split("access token ")[1].split()[0]
         assert len(token) >= 32
         foreign = {"host": "desk.lan"}
-        assert httpx.get(f"{url}/v1/metrics", headers=foreign, trust_env=False).status_code == 401
+        assert httpx.get(f"{url}/v1/metrics", headers=foreign, trust_env=False, timeout=DEADLINE_S).status_code == 401
         given = foreign | {"x-api-key": token}
-        assert httpx.get(f"{url}/v1/metrics", headers=given, trust_env=False).status_code == 200
+        assert httpx.get(f"{url}/v1/metrics", headers=given, trust_env=False, timeout=DEADLINE_S).status_code == 200
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(DEADLINE_S)
 
 
 def test_a_short_token_is_refused(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "anyclaude_lab.proxy", "--proxy-only", "--port", "0", "--host", "0.0.0.0"]
     env = environment(tmp_path, {"LOCAL_URL": "http://127.0.0.1:9/v1", "ANYCLAUDE_ACCESS_TOKEN": "short"})
-    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 2
     assert "accessToken" in done.stderr and "short" not in done.stderr.replace("too short", "")
 
@@ -334,4 +334,7 @@ def _serve_one_request(home: Path) -> None:
     with running(OpenAIStandIn([reply("hello")])) as backend:
         env = {"LOCAL_URL": f"{backend.url}/v1", "ANYCLAUDE_RECORD": "true", "ANYCLAUDE_DEBUG": "3"}
         with proxy_process(home, [], env) as proxy:
-            assert httpx.post(f"{proxy.direct_url}/v1/messages", json=ASK, trust_env=False).status_code == 200
+            assert (
+                httpx.post(f"{proxy.direct_url}/v1/messages", json=ASK, trust_env=False, timeout=DEADLINE_S).status_code
+                == 200
+            )

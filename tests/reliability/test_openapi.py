@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from anyclaude_lab.proxy.server import Server
 from anyclaude_lab.proxy.threaded import Proxy
 from tests.proxy.conftest import StartProxy, start
-from tests.standins.http import running
+from tests.standins.http import DEADLINE_S, running
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.script import reply
 
@@ -48,7 +48,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @SURFACE.parametrize()
 @GENERATED
 def test_every_answer_is_as_described(case: schemathesis.Case[Any], url: str) -> None:
-    case.call_and_validate(base_url=url, checks=CHECKS, timeout=20)
+    case.call_and_validate(base_url=url, checks=CHECKS, timeout=DEADLINE_S)
 
 
 def test_an_answer_that_is_not_as_described_is_found(url: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,9 +16,9 @@ from anyclaude_lab.proxy import shared_answer
 from anyclaude_lab.wire.events import Event, JsonObject
 from tests.proxy.conftest import ASK, RunningProxy, StartProxy, said, start
 from tests.standins import grammar
-from tests.standins.http import wait_until_async
+from tests.standins.http import DEADLINE_S, wait_until_async
 from tests.standins.openai_api import OpenAIStandIn
-from tests.standins.script import Cut, Refusal, Reply, Text, ToolCall, Turn, reply
+from tests.standins.script import Cut, Refusal, Reply, Stall, Text, ToolCall, Turn, reply
 
 __all__ = ["start"]  # the fixture
 
@@ -58,18 +58,27 @@ async def rest(pieces: AsyncIterator[bytes]) -> bytes:
     return b"".join([piece async for piece in pieces])
 
 
-def slow(*parts: Any, **options: Any) -> Reply:
-    return reply(*parts, gap_s=0.15, **options)
+def held(until: Callable[[], bool]) -> Reply:
+    """An answer of which nothing is said before something is so."""
+    return reply(WORDS, until=until)
+
+
+def half_held(until: Callable[[], bool]) -> Reply:
+    """An answer of which only the first half is said before something is so."""
+    return reply(WORDS, fault=Stall("text", until=until))
 
 
 @pytest.mark.parametrize("deltas", [1, 50])  # later ones are taken as they arrive
 async def test_a_duplicate_gets_the_answer_from_its_start_and_then_live(deltas: int, start: StartProxy) -> None:
-    answer = slow(WORDS) if deltas == 1 else reply(*WORDS.split(" "), gap_s=0.02)
-    words = WORDS if deltas == 1 else WORDS.replace(" ", "")
+    parts = [WORDS] if deltas == 1 else WORDS.split(" ")
+    answer = reply(*parts, gap_s=0.001, fault=Stall("text", until=lambda: _readers(proxy) == 2))
+    words = "".join(parts)
     async with OpenAIStandIn([answer], profile="llama.cpp") as backend:
         proxy = await start(backend.url)
         async with streaming(proxy, ONE) as (_, pieces):
-            first = b"".join([await read_until(pieces, b"text_delta") for _ in range(deltas)])
+            first = b""
+            while first.count(b"event: content_block_delta") < deltas:
+                first += await read_until(pieces, b"text_delta")
             async with streaming(proxy, ONE, max_tokens=64000) as (_, more):
                 got, whole = await asyncio.gather(rest(pieces), rest(more))
         for stream in (first + got, whole):
@@ -80,7 +89,7 @@ async def test_a_duplicate_gets_the_answer_from_its_start_and_then_live(deltas: 
 
 
 async def test_duplicates_that_come_together_share_one_prefill(start: StartProxy) -> None:
-    async with OpenAIStandIn([reply(WORDS, silence_s=0.3)]) as backend:
+    async with OpenAIStandIn([held(lambda: _readers(proxy) == 5)]) as backend:
         proxy = await start(backend.url)
         asking = [proxy.http.post("/v1/messages", json=ASK, headers=ONE) for _ in range(5)]
         answers = await asyncio.gather(*asking)
@@ -93,7 +102,8 @@ async def test_duplicates_that_come_together_share_one_prefill(start: StartProxy
 
 
 async def test_the_fallback_without_a_stream_joins_and_gets_the_whole_message(start: StartProxy) -> None:
-    async with OpenAIStandIn([slow(WORDS, silence_s=0.5)], profile="mlx-lm") as backend:
+    turn = held(lambda: _joined(proxy, "waiting") == 1)
+    async with OpenAIStandIn([turn], profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "5000"})
         _, writer = await asked_raw(proxy, ONE)
         await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
@@ -107,7 +117,7 @@ async def test_the_fallback_without_a_stream_joins_and_gets_the_whole_message(st
 
 
 async def test_the_attribution_block_and_cache_marks_do_not_tell_two_requests_apart(start: StartProxy) -> None:
-    async with OpenAIStandIn([reply(WORDS, silence_s=0.4)]) as backend:
+    async with OpenAIStandIn([held(lambda: _readers(proxy) == 2)]) as backend:
         proxy = await start(backend.url)
 
         def asked(token: str, **mark: Any) -> JsonObject:
@@ -121,7 +131,7 @@ async def test_the_attribution_block_and_cache_marks_do_not_tell_two_requests_ap
 
 
 async def test_what_is_meant_anyway_may_be_said(start: StartProxy) -> None:
-    async with OpenAIStandIn([reply(WORDS, silence_s=0.4)]) as backend:
+    async with OpenAIStandIn([held(lambda: _readers(proxy) == 2)]) as backend:
         proxy = await start(backend.url)
         said_too = {"temperature": 1, "tool_choice": {"type": "auto"}, "stream": False, "max_tokens": 21333}
         bodies = [ASK | {"tools": [BASH]}, ASK | {"tools": [BASH]} | said_too]
@@ -147,7 +157,7 @@ async def test_another_session_or_another_question_never_joins(
     start: StartProxy, headers: dict[str, str], changes: JsonObject
 ) -> None:
     def turn(body: JsonObject) -> Turn:
-        return reply(WORDS, silence_s=0.3)
+        return held(lambda: len(backend.chats) == 2)
 
     async with OpenAIStandIn(turn) as backend:
         proxy = await start(backend.url)
@@ -161,7 +171,7 @@ async def test_another_session_or_another_question_never_joins(
 
 
 async def test_a_client_that_names_no_session_joins_nobody_who_is_there(start: StartProxy) -> None:
-    async with OpenAIStandIn(lambda body: reply(WORDS, silence_s=0.3)) as backend:
+    async with OpenAIStandIn(lambda body: held(lambda: len(backend.chats) == 3)) as backend:
         proxy = await start(backend.url)
         await asyncio.gather(*(proxy.ask() for _ in range(3)))  # three samples of one prompt, perhaps
         assert len(backend.chats) == 3
@@ -192,12 +202,15 @@ async def test_a_failed_answer_is_not_joined(start: StartProxy) -> None:
 
 
 async def test_one_that_leaves_does_not_take_the_answer_from_the_other(start: StartProxy) -> None:
-    async with OpenAIStandIn([slow(WORDS)], profile="mlx-lm") as backend:
+    left: list[bool] = []
+    async with OpenAIStandIn([half_held(lambda: bool(left))], profile="mlx-lm") as backend:
         proxy = await start(backend.url)
         async with streaming(proxy, ONE) as (_, pieces):
             await read_until(pieces, b"text_delta")
             asking = asyncio.create_task(proxy.http.post("/v1/messages", json=ASK, headers=ONE))
             await wait_until_async(lambda: _readers(proxy) == 2, "it joined")
+        await wait_until_async(lambda: _readers(proxy) == 1, "the first has left")
+        left.append(True)
         answer = await asking
         assert WORDS in said(answer) and grammar.violations(answer.content) == []
         assert len(backend.chats) == 1
@@ -239,13 +252,13 @@ async def test_when_both_have_left_the_backend_is_let_go(start: StartProxy) -> N
         async with streaming(proxy, ONE) as (_, pieces), streaming(proxy, ONE) as (_, more):
             await read_until(pieces, b"text_delta")
             await read_until(more, b"text_delta")
-        await wait_until_async(lambda: backend.chats[0].client_gone_s is not None, "the backend is let go", 1.0)
+        await wait_until_async(lambda: backend.chats[0].client_gone_s is not None, "the backend is let go")
         assert len(backend.chats) == 1
         await wait_until_async(lambda: not proxy.serving.joins._given, "nothing is kept")
 
 
 async def test_a_refusal_is_told_to_both(start: StartProxy) -> None:
-    async with OpenAIStandIn([Refusal(503, "busy", after_s=0.3)]) as backend:
+    async with OpenAIStandIn([Refusal(503, "busy", until=lambda: _readers(proxy) == 2)]) as backend:
         proxy = await start(backend.url)
         answers = await asyncio.gather(*(proxy.http.post("/v1/messages", json=ASK, headers=ONE) for _ in range(2)))
         assert [answer.status_code for answer in answers] == [529, 529]
@@ -253,26 +266,32 @@ async def test_a_refusal_is_told_to_both(start: StartProxy) -> None:
 
 
 async def test_each_retry_is_waited_for_twice_as_long(start: StartProxy) -> None:
-    async with OpenAIStandIn([reply(WORDS, silence_s=1.5)], profile="mlx-lm") as backend:
-        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "300"})
-        _, writer = await asked_raw(proxy, ONE)
-        await wait_until_async(lambda: len(backend.chats) == 1, "the backend is asked")
-        for pause_s in (0.0, 0.4):  # the second is longer than the first wait, shorter than the second
-            writer.close()
-            await wait_until_async(lambda: _readers(proxy) == 0, "it has left")
-            await asyncio.sleep(pause_s)
+    graces_s: list[float] = []
+    async with OpenAIStandIn([held(lambda: _joined(proxy, "waiting") == 3)], profile="mlx-lm") as backend:
+        proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "3000"})
+        expire = proxy.serving.joins._expire
+
+        async def noted(answer: shared_answer.SharedAnswer, grace_s: float) -> None:
+            graces_s.append(grace_s)
+            await expire(answer, DEADLINE_S)
+
+        proxy.serving.joins._expire = noted
+        for _ in range(3):
             _, writer = await asked_raw(proxy, ONE)
-            await wait_until_async(lambda: _readers(proxy) == 1, "the retry has joined")
-        writer.close()
-        await wait_until_async(lambda: _readers(proxy) == 0, "it has left")
+            await wait_until_async(lambda: len(backend.chats) == _readers(proxy) == 1, "it is asked, or has joined")
+            writer.close()
+            await wait_until_async(lambda: bool(proxy.serving.joins._held), "it has left")
+        await asyncio.sleep(0)  # the last wait begins
         assert WORDS in said(await proxy.http.post("/v1/messages", json=ASK, headers=ONE))
         assert len(backend.chats) == 1 and (await joins(proxy))["waiting"] == 3
+    assert graces_s == [3.0, 6.0, 12.0]
 
 
 async def test_whoever_joins_in_the_moment_of_leaving_keeps_the_answer(start: StartProxy) -> None:
-    async with OpenAIStandIn([reply(WORDS, silence_s=0.5)], profile="mlx-lm") as backend:
+    entered = asyncio.Event()
+    async with OpenAIStandIn([held(entered.is_set)], profile="mlx-lm") as backend:
         proxy = await start(backend.url, env={"ANYCLAUDE_RETRY_GRACE": "100"})
-        release, entered = proxy.serving.joins.release, asyncio.Event()
+        release = proxy.serving.joins.release
 
         async def late(*answer: Any, **how: Any) -> None:
             await entered.wait()
@@ -303,7 +322,7 @@ async def test_a_reader_that_falls_far_behind_is_cut_and_the_memory_stays_bounde
                     break
             kept_bytes = sum(len(event.encode()) for batch in given._kept for event in batch)
             assert kept_bytes <= 1024 * 1024  # few and long events count as much as many and short ones
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(DEADLINE_S):
                 got = await slow_reader.read(-1)
             assert b"message_stop" not in got and not got.endswith(b"0\r\n\r\n")
             assert _readers(proxy) == 1
@@ -326,6 +345,11 @@ async def told(proxy: RunningProxy, count: int) -> list[JsonObject]:
     recent = proxy.serving.live.recent
     await wait_until_async(lambda: len(recent) == count, f"{count} requests are over")
     return list(recent)
+
+
+def _joined(proxy: RunningProxy, of: str) -> float:
+    value = proxy.serving.metrics.registry.get_sample_value("anyclaude_joins_total", {"of": of})
+    return value or 0.0
 
 
 def _readers(proxy: RunningProxy) -> int:

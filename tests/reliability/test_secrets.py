@@ -23,7 +23,7 @@ from tests.e2e.proxy_process import LISTENING, environment
 from tests.proxy.conftest import ASK
 from tests.requirements import require_mlx
 from tests.standins.anthropic_api import AnthropicStandIn
-from tests.standins.http import StandIn, running, wait_until
+from tests.standins.http import DEADLINE_S, StandIn, running, wait_until
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.profiles import OpenRouter
 from tests.standins.script import Refusal, Turn, pieces, reply
@@ -136,12 +136,12 @@ def watched(home: Path, args: list[str], env: Mapping[str, str]) -> Iterator[Wat
             line, cwd=home, env=environment(home, {**env, **watch}), stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: LISTENING.search(output.read_text()) is not None or process.poll() is not None, "start", 30)
+        wait_until(lambda: LISTENING.search(output.read_text()) is not None or process.poll() is not None, "start")
         found = LISTENING.search(output.read_text())
         assert found is not None, output.read_text()
         yield Watched(found[1], home, contacts)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) in (0, -signal.SIGTERM)
+        assert process.wait(DEADLINE_S) in (0, -signal.SIGTERM)
     finally:
         if process.poll() is None:
             process.kill()
@@ -187,7 +187,7 @@ def test_no_secret_is_in_any_output_and_nobody_else_is_contacted(tmp_path: Path,
         env = settings(mode, server.url)
         with (
             watched(tmp_path, ["--mode", mode], env) as proxy,
-            httpx.Client(base_url=proxy.url, headers=CLIENTS, trust_env=False, timeout=20) as client,
+            httpx.Client(base_url=proxy.url, headers=CLIENTS, trust_env=False, timeout=DEADLINE_S) as client,
         ):
             for word in ("hello", "refuse", "break"):
                 ask = ASK | {"messages": [{"role": "user", "content": word}], "metadata": {"user_id": "u"}}
@@ -206,7 +206,7 @@ def test_no_secret_is_in_any_output_and_nobody_else_is_contacted(tmp_path: Path,
     for words in (["anyclaude_lab.proxy", "--check-setup"], ["anyclaude_lab.cli", "settings"]):
         line = [sys.executable, "-m", *words, "--mode", mode]
         done = subprocess.run(
-            line, cwd=tmp_path, env=environment(tmp_path, env), capture_output=True, text=True, timeout=60
+            line, cwd=tmp_path, env=environment(tmp_path, env), capture_output=True, text=True, timeout=DEADLINE_S
         )
         seen[" ".join(words)] = done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -228,7 +228,7 @@ def test_the_search_would_find_one(tmp_path: Path) -> None:
 def test_a_model_server_that_is_started_contacts_nobody(tmp_path: Path) -> None:
     require_mlx()
     with watched(tmp_path, ["--mode", "local"], {}) as proxy:
-        assert httpx.post(f"{proxy.url}/v1/messages", json=ASK, trust_env=False, timeout=60).status_code == 200
+        assert httpx.post(f"{proxy.url}/v1/messages", json=ASK, trust_env=False, timeout=DEADLINE_S).status_code == 200
     assert any(" anyclaude_lab.engine " in line for line in (tmp_path / "contacts.by").read_text().splitlines())
     assert set(proxy.contacts.read_text().split()) == {"127.0.0.1"}
 
@@ -236,5 +236,5 @@ def test_a_model_server_that_is_started_contacts_nobody(tmp_path: Path) -> None:
 def test_whom_it_contacts_would_be_noted(tmp_path: Path) -> None:
     (tmp_path / "planted.py").write_text(PLANTED)
     env = environment(tmp_path, watching(tmp_path, tmp_path / "contacts"))
-    subprocess.run([sys.executable, "planted.py"], cwd=tmp_path, env=env, check=True, timeout=30)
+    subprocess.run([sys.executable, "planted.py"], cwd=tmp_path, env=env, check=True, timeout=DEADLINE_S)
     assert set((tmp_path / "contacts").read_text().split()) == {"192.0.2.1", "far.invalid"}

@@ -79,7 +79,7 @@ class FaultyBackend:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 26)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 26, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

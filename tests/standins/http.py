@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import sys
 import threading
 import time
 import zlib
@@ -22,6 +24,9 @@ JsonObject = dict[str, Any]
 HeaderList = Sequence[tuple[str, str]]
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
+POLL_S = 0.01
+DEADLINE_S = 60.0
+"""How long is waited for what must come: nobody waits so long for what does, however busy the machine is."""
 
 
 class ClientGone(Exception):
@@ -184,14 +189,14 @@ class Responder:
         if data and self.exchange.method != "HEAD":
             await self._body(data)
 
-    async def pause(self, seconds: float) -> None:
-        """Wait, but notice at once when the other side hangs up."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+    async def pause(self, seconds: float, until: Callable[[], bool] | None = None) -> None:
+        """Wait so long, or until something is so, but notice at once when the other side hangs up."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not (until is not None and until()):
             self._check()
             self._connection.changed.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._connection.changed.wait(), left)
+                await asyncio.wait_for(self._connection.changed.wait(), left if until is None else POLL_S)
         self._check()
 
     async def _head(self, status: int, headers: HeaderList) -> None:
@@ -351,30 +356,42 @@ def running(standin: AnyServer) -> Iterator[AnyServer]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="stand-in", daemon=True)
     thread.start()
-    ready.wait(10)
+    assert ready.wait(DEADLINE_S), "the stand-in does not listen"
     if failure:
         raise failure[0]
     try:
         yield standin
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(DEADLINE_S)
         loop.close()
 
 
-def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 5.0) -> None:
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port of this machine on which nobody listens, and nobody will but who asks for it by its number."""
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind(("127.0.0.1", 0))
+        port = keeper.getsockname()[1]
+        if sys.platform != "linux":
+            keeper.close()  # elsewhere two sockets cannot have one port, even where only one of them listens
+        yield port
+
+
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
     """Poll until the condition holds. Raises AssertionError naming `what` after the deadline."""
     until = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > until:
             raise AssertionError(f"not within {deadline_s} s: {what}")
-        time.sleep(0.01)
+        time.sleep(POLL_S)
 
 
-async def wait_until_async(condition: Callable[[], bool], what: str, deadline_s: float = 5.0) -> None:
+async def wait_until_async(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
     """The same for a test that shares its event loop with the stand-in."""
     until = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > until:
             raise AssertionError(f"not within {deadline_s} s: {what}")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(POLL_S)

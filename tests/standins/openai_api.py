@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 
-from .http import Exchange, JsonObject, Responder, StandIn
+from .http import DEADLINE_S, Exchange, JsonObject, Responder, StandIn
 from .profiles import PROFILES, Profile, Request, Usage
 from .script import Policy, Refusal, Reply, Script, ToolCall, Turn, play
 
@@ -69,7 +69,7 @@ class OpenAIStandIn(StandIn):
             self.violations.append("a request came after the last scripted turn")
             turn = Refusal(500, "the script has no more turns")
         if isinstance(turn, Refusal):
-            await responder.pause(turn.after_s)
+            await responder.pause(turn.after_s if turn.until is None else DEADLINE_S, turn.until)
             data = turn.body if turn.body is not None else self.profile.error(turn.status, turn.message, turn.type)
             await responder.full(turn.status, data, turn.headers)
             return

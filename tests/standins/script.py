@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .http import Hangup, JsonObject, Responder
+from .http import DEADLINE_S, Hangup, JsonObject, Responder
 
 Place = Literal["start", "thinking", "text", "tool", "end", "last"]
 """Where in a stream a frame stands: before content, in a kind of content, the closing frames, the very last."""
@@ -61,10 +61,14 @@ class StreamError:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The server falls silent after a frame of that place, for so long or until the other side leaves; then goes on."""
+    """The server falls silent after a frame of that place, for so long, until something is so or the other side leaves.
+
+    Then it goes on.
+    """
 
     at: Place = "text"
     seconds: float = 24 * 3600
+    until: Callable[[], bool] | None = None
 
 
 Fault = Cut | CleanEnd | StreamError | Stall
@@ -74,8 +78,9 @@ Fault = Cut | CleanEnd | StreamError | Stall
 class Reply:
     """One answer of a model.
 
-    Token counts that are None are made up from sizes. `silence_s` passes between the headers and the first content,
-    `gap_s` between frames; `endless` repeats the last text until the other side hangs up.
+    Token counts that are None are made up from sizes. `silence_s` passes between the headers and the first content, or
+    whatever time it takes `until` something is so; `gap_s` passes between frames; `endless` repeats the last text until
+    the other side hangs up.
     """
 
     parts: tuple[Part, ...]
@@ -84,6 +89,7 @@ class Reply:
     cached_tokens: int | None = None
     output_tokens: int | None = None
     silence_s: float = 0.0
+    until: Callable[[], bool] | None = None
     gap_s: float = 0.0
     fault: Fault | None = None
     endless: bool = False
@@ -110,6 +116,8 @@ class Refusal:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     after_s: float = 0.0
+    until: Callable[[], bool] | None = None
+    """What is waited for before it is said."""
 
 
 Turn = Reply | Refusal
@@ -156,8 +164,8 @@ async def play(
     struck = fault_index(frames, turn.fault)
     content = next((i for i, frame in enumerate(frames) if frame.place != "start"), len(frames))
     for index, frame in enumerate(frames):
-        if index == content and turn.silence_s:
-            await responder.pause(turn.silence_s)
+        if index == content and (turn.silence_s or turn.until):
+            await responder.pause(turn.silence_s or DEADLINE_S, turn.until)
         elif index and turn.gap_s:
             await responder.pause(turn.gap_s)
         if index == struck and isinstance(turn.fault, Cut):
@@ -165,7 +173,7 @@ async def play(
             raise Hangup
         await responder.write(frame.data)
         if index == struck and isinstance(turn.fault, Stall):
-            await responder.pause(turn.fault.seconds)
+            await responder.pause(turn.fault.seconds, turn.fault.until)
         elif index == struck:
             if isinstance(turn.fault, StreamError):
                 await responder.write(error(turn.fault))

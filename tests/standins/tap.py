@@ -114,7 +114,7 @@ def exchanges(wire: Wire) -> Iterator[Passed]:
     """The exchanges of one connection, in order."""
     requests = bytes(wire.upward)
     answers = bytes(wire.downward)
-    while requests:
+    while b"\r\n\r\n" in requests:
         line, request_headers, requests = _head(requests)
         method, target, _ = line.split(" ", 2)
         request_body, requests, _ = _body(requests, request_headers, until_close=False)

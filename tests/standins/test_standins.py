@@ -221,11 +221,13 @@ async def test_the_moment_of_a_disconnect_is_recorded(dialect: str) -> None:
 async def test_a_disconnect_during_silence_is_seen_at_once() -> None:
     async with AnthropicStandIn([Reply((Text("late"),), silence_s=60)]) as server:
         with pytest.raises(httpx.ReadTimeout):
-            async with httpx.AsyncClient(timeout=0.2) as plain:
+            async with httpx.AsyncClient(timeout=httpx.Timeout(60, read=0.2)) as plain:
                 await plain.post(
                     server.url + "/v1/messages", json={"model": "m", "stream": True}, headers={"x-api-key": "k"}
                 )
-        await wait_until_async(lambda: server.messages[0].client_gone_s is not None, "the disconnect", 2)
+        await wait_until_async(
+            lambda: bool(server.messages) and server.messages[0].client_gone_s is not None, "the disconnect"
+        )
 
 
 # -- chat completions ------------------------------------------------------------------------------------------------
@@ -444,8 +446,8 @@ def test_a_stand_in_runs_beside_blocking_code() -> None:
         message = client.messages.create(model=MODEL, max_tokens=9, messages=HELLO)
         assert isinstance(message.content[0], TextBlock) and message.content[0].text == "hi"
         with pytest.raises(anthropic.APITimeoutError):
-            client.messages.create(model=MODEL, max_tokens=9, messages=HELLO, timeout=0.2)
-        wait_until(lambda: server.messages[1].client_gone_s is not None, "the disconnect")
+            client.messages.create(model=MODEL, max_tokens=9, messages=HELLO, timeout=anthropic.Timeout(60, read=0.2))
+        wait_until(lambda: [each.client_gone_s is None for each in server.messages] == [True, False], "the disconnect")
 
 
 async def test_one_policy_reads_both_dialects() -> None:

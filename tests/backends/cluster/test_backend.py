@@ -457,6 +457,6 @@ async def test_over_real_servers_closing_reaches_the_node() -> None:
         answer = await backend.send(request, make_call(request))
         await anext(answer.body)
         await answer.close()
-        await wait_until_async(lambda: node.chats[0].client_gone_s is not None, "the hang-up", 0.5)
+        await wait_until_async(lambda: node.chats[0].client_gone_s is not None, "the hang-up")
         assert backend.status()["nodes"][0]["in_flight"] == 0
         await backend.close()

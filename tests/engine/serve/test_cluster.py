@@ -17,7 +17,7 @@ from anyclaude_lab.wire.decoder import Ending
 from tests.backends.calls import make_call, make_request
 from tests.engine.serve.test_process import answers, start
 from tests.processes import until
-from tests.standins.http import wait_until_async
+from tests.standins.http import kept_port, wait_until_async
 
 CLIENTS, EACH = 9, 4
 
@@ -42,7 +42,8 @@ async def answered(backend: ClusterBackend, lane: str, text: str) -> str:
 
 async def test_a_node_killed_under_load_costs_nobody_an_answer_not_yet_begun(model_folders: dict[str, Path]) -> None:
     with ExitStack() as stack:
-        engines = [start("--model", model_folders["plain"], "--memory-mb", 50) for _ in range(3)]
+        ports = [stack.enter_context(kept_port()) for _ in range(3)]
+        engines = [start(port, "--model", model_folders["plain"], "--memory-mb", 50) for port in ports]
         for process, _ in engines:
             stack.callback(process.communicate)
             stack.callback(process.kill)
@@ -60,7 +61,7 @@ async def test_a_node_killed_under_load_costs_nobody_an_answer_not_yet_begun(mod
                 history += "and more " * 20
 
         clients = [asyncio.create_task(client(number)) for number in range(CLIENTS)]
-        await wait_until_async(lambda: backend.nodes[0].in_flight >= 2, "the first node is at work", 60)
+        await wait_until_async(lambda: backend.nodes[0].in_flight >= 2, "the first node is at work")
         engines[0][0].kill()
         await asyncio.gather(*clients)
         figures = backend.status()["nodes"]
