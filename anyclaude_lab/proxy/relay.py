@@ -13,7 +13,7 @@ from anyclaude_lab.backends.base import Call, RawHeaders
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest
 from anyclaude_lab.exchange import Exchange
 from anyclaude_lab.proxy.body_writer import GULP_PIECES, BodyWriter
-from anyclaude_lab.proxy.serving import CLIENT_LEFT, Serving, new_request_id, read_body
+from anyclaude_lab.proxy.serving import CLIENT_LEFT, GIVEN, Serving, new_request_id, read_body
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event
@@ -114,8 +114,11 @@ async def _copy(
             await response.write_eof()
         return response
     except (asyncio.CancelledError, ConnectionError):
-        status = CLIENT_LEFT
-        serving.metrics.disconnects.inc()
+        if witness is not None and witness.heard_the_end():
+            http[GIVEN] = status  # nothing that may follow is of use to a client
+        else:
+            status = CLIENT_LEFT
+            serving.metrics.disconnects.inc()
         raise
     finally:
         reply.hand_to(None)
@@ -149,6 +152,14 @@ class _Witness:
         self._unread.clear()
         if data:
             self._judge(self._decoder.feed(data, skim=self._skim))
+
+    def heard_the_end(self) -> bool:
+        """Whether the message has come to its end, though perhaps its body has not; the exchange is told so."""
+        self.read()
+        if self._decoder.ending is Ending.OPEN:
+            return False
+        self.close(cut=False)
+        return True
 
     def close(self, *, cut: bool) -> None:
         """The body has ended, or was `cut`: say so of the exchange."""

@@ -17,7 +17,7 @@ from anyclaude_lab.proxy.dashboard import asset, page, recording
 from anyclaude_lab.proxy.log import Log
 from anyclaude_lab.proxy.messages import messages
 from anyclaude_lab.proxy.relay import keep_as_sent, relay
-from anyclaude_lab.proxy.serving import CLIENT_LEFT, MAX_BODY_BYTES, Serving, error_response, new_request_id
+from anyclaude_lab.proxy.serving import CLIENT_LEFT, GIVEN, MAX_BODY_BYTES, Serving, error_response, new_request_id
 from anyclaude_lab.proxy.tokens import count_tokens, describe_model, list_models
 from anyclaude_lab.settings import PREFERRED_PORT
 
@@ -149,7 +149,7 @@ class Server:
             finally:
                 self._answering.discard(task)
                 request.pop(BEGUN, None)  # an answer that was cut holds its request
-                serving.metrics.requests.labels(endpoint, str(status)).inc()
+                serving.metrics.requests.labels(endpoint, str(request.get(GIVEN, status))).inc()
 
     async def _end_live_feeds(self, app: web.Application) -> None:
         self.serving.live.close()  # an open dashboard would hold up the end

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 CLIENT_LEFT = 499  # the status in log and metrics of a request whose client did not wait for the end
+GIVEN = web.RequestKey("given", int)  # the status of an answer whose client left once it had the whole message
 
 
 @dataclass(slots=True)

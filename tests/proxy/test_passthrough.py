@@ -266,6 +266,33 @@ async def test_the_api_hears_at_once_that_the_client_left(start: StartProxy, whe
         assert await proxy.metric("anyclaude_client_disconnects_total") == 1
 
 
+async def test_a_client_that_leaves_once_it_has_the_message_has_not_left_early(start: StartProxy) -> None:
+    """As 2.0.30 does: the end of the message is its end, whatever the body still brings."""
+
+    class Lingering(StandIn):
+        async def answer(self, exchange: Exchange, responder: Responder) -> None:
+            await responder.start(200, [("content-type", "text/event-stream")])
+            for frame in AnthropicStandIn().frames(ASK, reply("all of it", output_tokens=7), 1):
+                await responder.write(frame.data)
+            await responder.pause(2 * DEADLINE_S)
+
+    async with Lingering() as api:
+        proxy = await claude(start, api)
+        got = b""
+        async with proxy.http.stream("POST", "/v1/messages", json=ASK, headers=dict([KEY])) as answer:
+            async for data in answer.aiter_raw():
+                got += data
+                if b"event: message_stop" in got:
+                    break
+        await wait_until_async(lambda: bool(proxy.serving.live.recent), "the end is told")
+        assert proxy.serving.live.recent[0]["status"] == 200
+        await wait_until_async(lambda: api.exchanges[0].client_gone_s is not None, "the API hears of it")
+        statuses = [s["labels"] for s in await proxy.metric("anyclaude_requests_total")]
+        assert {"endpoint": "/v1/messages", "status": "200"} in statuses
+        assert await proxy.metric("anyclaude_client_disconnects_total") == 0
+        assert await proxy.metric("anyclaude_output_tokens_total") == 7
+
+
 async def test_the_pages_of_the_proxy_answer_here_too(start: StartProxy) -> None:
     async with AnthropicStandIn([reply("hi", cached_tokens=5, prompt_tokens=9)]) as api:
         proxy = await claude(start, api)
