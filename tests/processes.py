@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import psutil
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 
 def until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:

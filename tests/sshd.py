@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.processes import until
 from tests.requirements import missing
+from tests.standins.http import kept_port
 
 SERVER = """\
 Port {port}
@@ -53,9 +53,8 @@ def reachable(folder: Path) -> Iterator[Path]:
     folder.mkdir()
     for name in ("host", "user"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    kept = ExitStack()
+    port = kept.enter_context(kept_port())
     (folder / "server").write_text(SERVER.format(port=port, folder=folder))
     (folder / "client").write_text(CLIENT.format(port=port, folder=folder, user=getpass.getuser()))
     (folder / "bin").mkdir()
@@ -69,3 +68,4 @@ def reachable(folder: Path) -> Iterator[Path]:
     finally:
         server.terminate()
         server.wait()
+        kept.close()

@@ -90,7 +90,7 @@ def test_as_a_program(folder: Path) -> None:
         capture_output=True,
         text=True,
         env=dict(os.environ),
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

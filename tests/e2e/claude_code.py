@@ -213,10 +213,10 @@ class Terminal:
         """
         self._run("send-keys", "-l", text)
         self.wait_for(text[-20:])
-        for _ in range(4 if enter else 0):
-            self.wait_for_rest()
+        for tries in range(1, 11 if enter else 1):
+            self.wait_for_rest(quiet_s=0.4 * tries)
             self.keys("Enter")
-            self.wait_for_rest()
+            self.wait_for_rest(quiet_s=0.4 * tries)
             if self._submitted(text):
                 return
         assert not enter, f"{text!r} was not submitted:\n{self.screen()}"
@@ -239,8 +239,8 @@ class Terminal:
             time.sleep(0.1)
         return screen
 
-    def wait_for_rest(self, quiet_s: float = 0.4, deadline_s: float = 3) -> None:
-        """Wait until the screen has not changed for a while."""
+    def wait_for_rest(self, quiet_s: float = 0.4, deadline_s: float = 5) -> None:
+        """Wait until the screen has not changed for a while, or it never rests."""
         until = time.monotonic() + deadline_s
         before, since = self.screen(), time.monotonic()
         while time.monotonic() - since < quiet_s and time.monotonic() < until:

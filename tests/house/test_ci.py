@@ -32,7 +32,7 @@ def ci_run(folder: Path, *present: str, failing: str = "") -> tuple[int, list[st
     calls = folder / "calls"
     calls.touch()
     env = {"PATH": str(path), "CALLS": str(calls)}
-    result = subprocess.run([ROOT / ".ci" / "run"], env=env, capture_output=True, text=True, timeout=30)
+    result = subprocess.run([ROOT / ".ci" / "run"], env=env, capture_output=True, text=True, timeout=300)
     return result.returncode, calls.read_text().splitlines()
 
 

@@ -53,22 +53,22 @@ def ask(env: dict[str, str]) -> subprocess.Popen[str]:
 def test_parallel_tests_install_a_release_once_and_see_it_whole(env: dict[str, str]) -> None:
     workers = [ask(env) for _ in range(3)]
     for worker in workers:
-        out, err = worker.communicate(timeout=60)
+        out, err = worker.communicate(timeout=300)
         assert out.split() == ["whole", "whole"], err
     assert len(Path(env["CALLS"]).read_text().splitlines()) == 1
 
 
 def test_a_failed_installation_leaves_nothing_and_is_not_repeated(env: dict[str, str]) -> None:
-    out, err = ask({**env, "NPM_FAILS": "1"}).communicate(timeout=60)
+    out, err = ask({**env, "NPM_FAILS": "1"}).communicate(timeout=300)
     assert out.count("skipped: missing: Claude Code 9.9.9") == 2
     assert "no such release" in err
     assert len(Path(env["CALLS"]).read_text().splitlines()) == 1
-    out, _ = ask(env).communicate(timeout=60)
+    out, _ = ask(env).communicate(timeout=300)
     assert out.split() == ["whole", "whole"]
 
 
 def test_a_required_client_that_is_missing_fails(env: dict[str, str]) -> None:
     worker = ask({**env, "NPM_FAILS": "1", "REQUIRE_ALL": "1"})
-    _, err = worker.communicate(timeout=60)
+    _, err = worker.communicate(timeout=300)
     assert worker.returncode != 0
     assert "required, but missing: Claude Code 9.9.9" in err

@@ -57,7 +57,7 @@ for found in pkgutil.walk_packages({package}.__path__, "{package}."):
 
 
 def run(code: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def import_all_without_posix(package: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -46,7 +46,7 @@ def make_venv(
         env={"PATH": str(path), **(env or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -149,7 +149,7 @@ def make(checkout: Path, *arguments: str) -> tuple[int, list[str]]:
     path = os.pathsep.join((str(checkout.parent / "bin"), os.environ["PATH"]))
     line = ["make", "--no-print-directory", *arguments]
     # Of a make that runs these tests nothing may reach this one.
-    result = subprocess.run(line, cwd=checkout, env={"PATH": path}, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(line, cwd=checkout, env={"PATH": path}, capture_output=True, text=True, timeout=300)
     return result.returncode, calls.read_text().splitlines()
 
 

@@ -46,7 +46,7 @@ class Installed:
     def run(self, program: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         line = [str(self.bin / program), *arguments]
         return subprocess.run(
-            line, cwd=self.home, env=self.environment(env), capture_output=True, text=True, timeout=60
+            line, cwd=self.home, env=self.environment(env), capture_output=True, text=True, timeout=300
         )
 
     def environment(self, extra: dict[str, str]) -> dict[str, str]:
@@ -71,7 +71,7 @@ class Installed:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     line = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    result = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(line, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stdout + result.stderr
     (built,) = folder.glob("*.whl")
     return built
@@ -84,7 +84,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     python = venv / "bin" / "python"
     line = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
-    subprocess.run(line, check=True, env={**os.environ, **NO_PIP_NETWORK}, timeout=120)
+    subprocess.run(line, check=True, env={**os.environ, **NO_PIP_NETWORK}, timeout=600)
     dependencies = folder / "dependencies"
     dependencies.mkdir()
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
@@ -158,7 +158,7 @@ def test_its_proxy_answers_without_mlx(installed: Installed) -> None:
     with (
         running(OpenAIStandIn([reply("Good day.")])) as backend,
         installed.proxy(LOCAL_URL=f"{backend.url}/v1", ANYCLAUDE_PROBE="no") as url,
-        httpx.Client(base_url=url, trust_env=False) as client,
+        httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
     ):
         assert client.get("/health/live").json() == {"status": "alive"}
         assert client.post("/v1/messages", json=ask).json()["content"] == [{"type": "text", "text": "Good day."}]

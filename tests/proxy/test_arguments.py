@@ -272,7 +272,7 @@ def test_completion_offers_every_flag(shell: str) -> None:
     for flag in (*FLAGS, *PROGRAM_FLAGS):
         assert flag.removeprefix("--") in text
     if program := shutil.which(shell):
-        subprocess.run([program, "-n"], input=text.encode(), check=True, timeout=30)
+        subprocess.run([program, "-n"], input=text.encode(), check=True, timeout=300)
 
 
 @pytest.mark.skipif(sys.platform == "win32" or not shutil.which("bash"), reason="no bash")
@@ -289,5 +289,5 @@ def test_bash_completes(line: list[str], offered: set[str]) -> None:
     words = " ".join(f"'{word}'" for word in line)
     asked = f"COMP_WORDS=({words}); COMP_CWORD={len(line) - 1}; _anyclaude; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     script = f"{parse(['--completion=bash']).text}\n{asked}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=300)
     assert set(done.stdout.split()) == offered

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.proxy.launcher import claude_processes, find_claude, run_claude
 from tests.processes import DEADLINE_S, gone, until
+from tests.standins.http import kept_port
 
 LAUNCHER = """
 import asyncio, os, sys
@@ -88,7 +88,8 @@ class Desk:
     @property
     def notes(self) -> list[dict[str, object]]:
         file = self.path / "notes"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        *whole, _ = file.read_text().split("\n") if file.exists() else [""]  # the last is being written
+        return [json.loads(line) for line in whole]
 
     @property
     def pids(self) -> list[int]:
@@ -185,6 +186,7 @@ def test_claude_code_that_will_not_end_is_killed(desk: Desk) -> None:
 
 def test_killed_launcher_takes_claude_code_along(desk: Desk) -> None:
     launcher = desk.started("wait")
+    until(lambda: len(psutil.Process(launcher.pid).children()) == 2, "Claude Code and the guard run")
     guards = psutil.Process(launcher.pid).children()
     launcher.kill()
     until(lambda: all(map(gone, desk.pids)), "Claude Code ends with its launcher")
@@ -227,6 +229,7 @@ def test_waiting_for_a_background_session_can_be_broken_off(desk: Desk) -> None:
     os.kill(launcher.pid, signal.SIGINT)
     code, stdout, _ = end(launcher)
     assert (code, stdout) == (0, "launcher: ended by itself\n")
+    until(lambda: len(desk.pids) == 2, "the background session is up")
     assert not gone(desk.pids[1])
 
 
@@ -279,20 +282,10 @@ def test_a_backend_that_is_down_is_said_before_the_client_starts(tmp_path: Path)
     program = tmp_path / "claude"
     program.write_text(f"#!{sys.executable}\nprint('client')\n")
     program.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    env = os.environ | {
-        "HOME": str(tmp_path),
-        "ANYCLAUDE_CLAUDE_PATH": str(program),
-        "LOCAL_URL": f"http://127.0.0.1:{port}",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "anyclaude_lab.proxy", "--port", "0"],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    with kept_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        env = os.environ | {"HOME": str(tmp_path), "ANYCLAUDE_CLAUDE_PATH": str(program), "LOCAL_URL": url}
+        line = [sys.executable, "-m", "anyclaude_lab.proxy", "--port", "0"]
+        done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=DEADLINE_S)
     assert (done.returncode, done.stdout) == (0, "client\n")
-    assert f"Nothing answers at http://127.0.0.1:{port}" in done.stderr
+    assert f"Nothing answers at {url}" in done.stderr

@@ -210,7 +210,7 @@ class Machine:
             env=kept | home | environ,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
 

@@ -532,7 +532,9 @@ json_values = st.recursive(
 
 
 @given(content=st.dictionaries(words, json_values, max_size=5))
-@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_file_is_read_or_refused_in_one_sentence(here: Given, content: dict[str, Any]) -> None:
     path = here.file(content)
     try:
@@ -547,7 +549,9 @@ def test_any_file_is_read_or_refused_in_one_sentence(here: Given, content: dict[
 @given(
     environ=st.dictionaries(st.sampled_from([name for row in TABLE for name in row.variables]), st.text(max_size=12))
 )
-@hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_any_environment_is_read_or_refused(here: Given, environ: dict[str, str]) -> None:
     try:
         here.load(environ)

@@ -25,7 +25,7 @@ HeaderList = Sequence[tuple[str, str]]
 
 MAX_BODY_BYTES = 256 * 1024 * 1024
 POLL_S = 0.01
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 """How long is waited for what must come: nobody waits so long for what does, however busy the machine is."""
 
 

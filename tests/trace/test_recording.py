@@ -163,7 +163,7 @@ def test_the_program_records_and_says_so(tmp_path: Path) -> None:
         local = {"LOCAL_URL": f"{backend.url}/v1"}
         with proxy_process(tmp_path / "home", ["--record", str(folder)], local) as proxy:
             assert f"recording to {folder}" in proxy.output.read_text()
-            assert httpx.post(f"{proxy.url}/v1/messages", json=ASK, headers=HEADERS, timeout=20).status_code == 200
+            assert httpx.post(f"{proxy.url}/v1/messages", json=ASK, headers=HEADERS, timeout=60).status_code == 200
     (file,) = folder.iterdir()
     (exchange,) = read_trace(file).exchanges
     assert json.loads(exchange.body) == ASK

@@ -30,6 +30,7 @@ from anyclaude_lab.trace.record import Encoder, Entry, Recording
 from anyclaude_lab.trace.redaction import Redaction
 from anyclaude_lab.trace.store import Recorder
 from anyclaude_lab.wire.events import text_delta
+from tests.processes import until
 from tests.standins import grammar
 from tests.standins.http import wait_until
 from tests.trace.secrets import PLANTED
@@ -130,7 +131,7 @@ def test_a_full_queue_drops_and_counts_but_takes_one_of_any_size(tmp_path: Path)
 
     class Slow(Redaction):
         def text(self, text: str) -> str:
-            assert gate.wait(30)
+            assert gate.wait(60)
             return text
 
     recorder = Recorder(tmp_path, Slow(b"k"), on_drop=lambda: dropped.append(None), queue_cap_bytes=5000)
@@ -208,9 +209,11 @@ while True:
 def test_a_killed_writer_leaves_whole_lines(tmp_path: Path) -> None:
     pause = random.Random(7)
     for _ in range(8):
+        before = recorded(tmp_path)
         with subprocess.Popen([sys.executable, "-c", WRITE, tmp_path], stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"up\n"
+            until(lambda: recorded(tmp_path) > before + 1, "it writes")  # noqa: B023 - called at once
             try:
                 writer.wait(pause.uniform(0, 0.1))
             except subprocess.TimeoutExpired:
@@ -223,6 +226,10 @@ def test_a_killed_writer_leaves_whole_lines(tmp_path: Path) -> None:
         b'{"kind":"exchange"' in line and not whole(line) for line in file.read_bytes().splitlines()
     )
     assert len(trace.exchanges) > len(trace.complaints)
+
+
+def recorded(folder: Path) -> int:
+    return sum(file.read_bytes().count(b'{"kind":"exchange"') for file in folder.iterdir())
 
 
 def whole(line: bytes) -> bool:

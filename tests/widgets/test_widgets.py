@@ -118,7 +118,7 @@ async def test_a_proxy_is_started_watched_and_stopped(tmp_path: Path) -> None:
         assert live.proxy.url in check(live).text and live.start_button.disabled
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.post(f"{live.proxy.url}/v1/messages", json=ASK, timeout=60)).status_code == 200
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not live.watch.live.over or "end_turn" not in live.pieces.html:
                 await asyncio.sleep(0.02)
         assert repr(live) == f"<LiveProxy: {live.proxy.url}; 1 answered, 0 failed>"
