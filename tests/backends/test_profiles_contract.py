@@ -33,7 +33,7 @@ from anyclaude_lab.wire.events import Event
 from anyclaude_lab.wire.fold import fold
 from anyclaude_lab.wire.grammar import StreamGrammar
 from tests.backends.calls import make_call, make_request, read_events
-from tests.standins.http import wait_until_async
+from tests.standins.http import kept_port, wait_until_async
 from tests.standins.openai_api import OpenAIStandIn
 from tests.standins.profiles import PROFILES as MANNERS
 from tests.standins.profiles import LlamaCpp, LmStudio, MlxLm, Ollama, OpenRouter, Profile, Vllm
@@ -52,9 +52,14 @@ def kind_of(server: str) -> str:
 
 @asynccontextmanager
 async def serving(
-    server: str | Profile, turns: Sequence[Turn] | Policy = (), *, detect: bool = True, **options: Any
+    server: str | Profile,
+    turns: Sequence[Turn] | Policy = (),
+    *,
+    detect: bool = True,
+    port: int = 0,
+    **options: Any,
 ) -> AsyncIterator[tuple[OpenAIStandIn, OpenAIBackend]]:
-    async with OpenAIStandIn(turns, profile=server) as standin:
+    async with OpenAIStandIn(turns, profile=server, port=port) as standin:
         backend: OpenAIBackend
         if standin.profile.name == "openrouter":
             given = {"api_key": OpenRouter.key, "model": standin.model} | options
@@ -553,16 +558,16 @@ async def test_a_model_that_was_replaced_is_noticed() -> None:
 
 
 async def test_another_server_at_the_same_address_is_noticed() -> None:
-    async with serving("ollama", [reply("one")]) as (standin, backend):
-        await ask(backend)
-        port = standin.port
-    with pytest.raises(BackendUnavailable):
-        await ask(backend)
-    async with OpenAIStandIn([reply("two")], profile="llama.cpp", port=port) as second:
-        assert judged(await ask(backend))["content"][0]["text"] == "two"
-        assert backend.status()["server"] == "llama.cpp"
-        assert await backend.window_tokens() == 8192
-        assert second.violations == []
+    with kept_port() as port:
+        async with serving("ollama", [reply("one")], port=port) as (_, backend):
+            await ask(backend)
+        with pytest.raises(BackendUnavailable):
+            await ask(backend)
+        async with OpenAIStandIn([reply("two")], profile="llama.cpp", port=port) as second:
+            assert judged(await ask(backend))["content"][0]["text"] == "two"
+            assert backend.status()["server"] == "llama.cpp"
+            assert await backend.window_tokens() == 8192
+            assert second.violations == []
     await backend.close()
 
 
