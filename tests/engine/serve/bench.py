@@ -21,7 +21,7 @@ from anyclaude_lab.engine.serve.sampling import Sampling
 from anyclaude_lab.engine.serve.scheduler import Scheduler
 from anyclaude_lab.engine.serve.store import PrefixStore
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 @dataclass(frozen=True)

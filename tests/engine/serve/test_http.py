@@ -14,6 +14,9 @@ from aiohttp import ClientResponse, ClientSession, web
 
 from anyclaude_lab.engine.serve.engine import Engine, Options
 from anyclaude_lab.engine.serve.http import Api
+from anyclaude_lab.engine.serve.job import Job, Progress, Told
+from anyclaude_lab.engine.serve.scheduler import Scheduler
+from tests.processes import DEADLINE_S, until
 
 pytestmark = pytest.mark.engine
 
@@ -58,7 +61,7 @@ async def serving(folder: Path, **options: Any) -> AsyncIterator[Client]:
     try:
         async with ClientSession() as session:
             client = Client(f"http://127.0.0.1:{port}", session, engine)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 while (await client.get("/health"))["status"] != "ok":
                     await asyncio.sleep(0.01)
             yield client
@@ -150,16 +153,34 @@ async def test_a_forced_call_begins_as_one(client: Client, choice: object, begin
     assert answer["choices"][0]["message"]["content"].startswith(begins)  # noise from here: the weights are random
 
 
-async def test_a_client_that_goes_away_ends_its_request_and_its_retry_goes_on(client: Client) -> None:
+async def test_a_client_that_goes_away_ends_its_request_and_its_retry_goes_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     messages = [{"role": "system", "content": "z" * 5000}, *USER]
-    async with client.post(messages=messages, stream=True, max_tokens=4, tools=[READ]) as response:
-        async for line in response.content:
-            if line.startswith(b": keepalive") and not line.startswith(b": keepalive 0/"):
-                break
-        response.close()
-    async with asyncio.timeout(30):
-        while (await client.get("/metrics"))["requests"]["cancelled"] != 1:
-            await asyncio.sleep(0.01)
+    submit = Scheduler.submit
+
+    def held(scheduler: Scheduler, job: Job) -> None:
+        """It gets no further than its first step before the client is gone."""
+        tell = job.tell
+
+        def telling(told: Told) -> None:
+            tell(told)
+            if isinstance(told, Progress) and told.done:
+                until(lambda: job.cancelled, "its client is gone")
+
+        job.tell = telling
+        submit(scheduler, job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Scheduler, "submit", held)
+        async with client.post(messages=messages, stream=True, max_tokens=4, tools=[READ]) as response:
+            async for line in response.content:
+                if line.startswith(b": keepalive") and not line.startswith(b": keepalive 0/"):
+                    break
+            response.close()
+        async with asyncio.timeout(DEADLINE_S):
+            while (await client.get("/metrics"))["requests"]["cancelled"] != 1:
+                await asyncio.sleep(0.01)
     metrics = await client.get("/metrics")
     assert metrics["requests"]["output_tokens"] == 0
     answer = await client.whole(messages, tools=[READ])
