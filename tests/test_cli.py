@@ -151,7 +151,104 @@ def test_a_mistake_about_traces_is_one_sentence_and_code_2(
     assert error.count("\n") == 1
 
 
+def test_copies_and_wholes_have_a_folder_of_their_own(folder: Path) -> None:
+    session = str(BUNDLED / "short-fix.jsonl")
+    assert main(["scrub", session]) == main(["verify", "scrubbed"]) == 0
+    assert main(["replay", session, *SCRIPTED, "--out", "a"]) == main(["combine", "a"]) == main(["report", "combined"])
+
+
+def test_a_trace_needs_no_import(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", str(BUNDLED / "short-fix.jsonl"), "--out", "again"]) == 2
+    assert "it is a trace already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["replay", str(BUNDLED), "--backend", "scripted", "--turns", "1", "--out", "file/x"],
+        ["replay", str(BUNDLED), "--backend", "scripted", "--turns", "1", "--junit", "nowhere/j.xml"],
+        ["export", str(BUNDLED), "--to", "har", "--out", "nowhere/x.har"],
+        ["scrub", str(BUNDLED), "--out", "file"],
+        ["import", str(BUNDLED), "--out", "file"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_sentence(
+    folder: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "file").touch()
+    assert main(words) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+def test_a_full_disk_is_no_mistake_of_the_user(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "x.har").symlink_to("/dev/full")
+    assert main(["export", str(BUNDLED / "short-fix.jsonl"), "--to", "har", "--out", "x.har"]) == 4
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_who_reads_may_stop_reading_and_ctrl_c_is_no_defect(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = f"{sys.executable} -m anyclaude_lab.cli --help | :"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, env=dict(os.environ))
+    assert done.stderr == ""
+
+    def stopped(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anyclaude_lab.cli._run", stopped)
+    assert main(["tune", "traces"]) == 130
+
+
 SCRIPTED = ["--backend", "scripted", "--turns", "2"]
+
+
+def test_a_shard_without_a_session_is_a_run_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["replay", str(BUNDLED / "short-fix.jsonl"), *SCRIPTED]
+    assert [main([*words, "--shard", f"{i}/2", "--out", str(i)]) for i in (1, 2)] == [0, 0]
+    assert sorted(len((folder / str(i) / "cells.jsonl").read_bytes()) > 0 for i in (1, 2)) == [False, True]
+    assert main(["combine", "1", "2"]) == 0
+    assert "6 turns of 3 variants" in capsys.readouterr().out
+    assert sorted(main(["report", str(i)]) for i in (1, 2)) == [0, 2]
+    assert "there is nothing to report" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        (b"\xff", "not TOML"),
+        (b"x = 1", "with a name and a backend"),
+        (b"variant = [1]", "with a name and a backend"),
+        (b'[[variant]]\nname = "a"', "with a name and a backend"),
+        (b'[[variant]]\nname = 1\nbackend = "scripted"', "name of a variant is 1; allowed is a text"),
+        (b'[[variant]]\nname = "a"\nbackend = "scripted"\nstub_tools = "yes"', "'yes'; allowed is true or false"),
+        (b'[[variant]]\nname = "a"\nbackend = "scripted"\ntemperature = "hot"', "allowed is a number"),
+        (b'[[variant]]\nname = "a"\nbackend = "scripted"\ntiers = "off"', '"tiers" is nothing a variant has'),
+    ],
+)
+def test_a_grid_that_is_wrong_is_one_sentence(
+    folder: Path, grid: bytes, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "grid.toml").write_bytes(grid)
+    assert main(["replay", str(BUNDLED / "short-fix.jsonl"), "--grid", "grid.toml"]) == 2
+    told = capsys.readouterr().err
+    assert said in told and "grid.toml" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--fail-under", "beauty=1"],
+        ["--fail-under", "verdict=1"],
+        ["--fail-over", "fidelity=nan"],
+        ["--grid", "x.toml"],
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_anything_is_asked(
+    folder: Path, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["replay", str(BUNDLED / "short-fix.jsonl"), *SCRIPTED, "--out", "a", *more]
+    assert main(words) == 2
+    assert capsys.readouterr().out == "" and not (folder / "a").exists()
 
 
 def test_replay_tells_a_table_and_keeps_results(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from anyclaude_lab import __version__
 from anyclaude_lab.cli import replay, traces
-from anyclaude_lab.cli.command import BACKEND_ERROR, USAGE_ERROR, Command
+from anyclaude_lab.cli.command import BACKEND_ERROR, OK, STOPPED, USAGE_ERROR, Command
 from anyclaude_lab.errors import AnyclaudeError, SettingsError, extras
 from anyclaude_lab.settings.sources import suggestion
 
@@ -55,7 +56,7 @@ COMMANDS: dict[str, Command] = {
         Command("verify", "TRACES", traces.DOCS["verify"], "anyclaude-bench verify traces/", traces.verify),
         Command(
             "scrub",
-            "TRACES --mode secrets|shape --out FOLDER",
+            "TRACES --mode secrets|shape [--out FOLDER]",
             traces.DOCS["scrub"],
             "anyclaude-bench scrub traces/ --mode shape --out shared",
             traces.scrub,
@@ -104,7 +105,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "combine",
-            "RESULTS... --out FOLDER",
+            "RESULTS... [--out FOLDER]",
             replay.DOCS["combine"],
             "anyclaude-bench combine shard-1 shard-2 --out results",
             replay.combine,
@@ -125,7 +126,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with extras():
-            return _run(words)
+            code = _run(words)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("\nanyclaude-bench: stopped.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # whoever read it has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as failure:
+        place = f"{failure.filename} cannot be used: " if failure.filename else ""
+        print(f"anyclaude-bench: {place}{failure.strerror or failure}.", file=sys.stderr)
+        return BACKEND_ERROR if failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else USAGE_ERROR
     except SettingsError as mistake:
         print(f"anyclaude-bench: {mistake.message}", file=sys.stderr)
         return USAGE_ERROR

@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 import tomllib
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,9 +36,10 @@ def replay(words: Sequence[str]) -> int:
     """Exit codes: 1 a limit is broken, 3 too little evidence (with --strict), 4 no variant got an answer,
     130 stopped by Ctrl-C."""
     given = _replay_flags().parse_args(words)
-    from anyclaude_lab.lab.gate import parse_limit
+    from anyclaude_lab.lab.cells import head_of
+    from anyclaude_lab.lab.gate import checks, parse_limit
     from anyclaude_lab.lab.load import load
-    from anyclaude_lab.lab.run import load_run
+    from anyclaude_lab.lab.run import Run, load_run
 
     engine = _engine(given)
     limits = [parse_limit(text, "under") for text in given.fail_under]
@@ -55,8 +56,10 @@ def replay(words: Sequence[str]) -> int:
             file=sys.stderr,
         )
     options = {"repeat": given.repeat, "seed": given.seed, "out": given.out, "pace": given.pace}
+    asked = variants(given)
+    checks(Run(head_of(asked), []), limits, baseline)  # a figure that nobody has is refused before hours of asking
     try:
-        run = engine(traces, variants(given), turns_per_session=given.turns, **options)
+        run = engine(traces, asked, turns_per_session=given.turns, **options)
     except KeyboardInterrupt:
         kept = f"what is whole is in {given.out}, and the same command goes on" if given.out else "--out would keep it"
         print(f"\nanyclaude-bench: stopped; {kept}.", file=sys.stderr)
@@ -77,6 +80,8 @@ def report(words: Sequence[str]) -> int:
     from anyclaude_lab.lab.run import load_run
 
     run = load_run(given.results)
+    if not run.cells:
+        raise SettingsError(f"{given.results} holds no turn (a shard may have none); there is nothing to report.")
     run = run.priced(given.prices) if given.prices else run
     _complain(run)
     print(reports.written(reports.short(run) if given.format == "table" else run.summary(), given.format))
@@ -108,7 +113,7 @@ def combine(words: Sequence[str]) -> int:
     """Writes one results folder out of several."""
     flags = Flags("combine", DOCS["combine"])
     flags.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help="folders of shards")
-    flags.add_argument("--out", type=Path, required=True, help="folder for the whole")
+    flags.add_argument("--out", type=Path, default=Path("combined"), help="folder for the whole (default: combined)")
     given = flags.parse_args(words)
     from anyclaude_lab.lab.cells import combine as combined
     from anyclaude_lab.lab.run import Run
@@ -184,6 +189,8 @@ def variants(given: Namespace) -> list[Variant]:
     from anyclaude_lab.lab.variant import variant
 
     if given.grid is not None:
+        if given.backend or given.tier or given.adapter or given.stub_tools:
+            raise SettingsError("--grid says all of it: leave out --backend, --tier, --adapter and --stub-tools.")
         return _grid(given.grid)
     backends = given.backend or ["embedded"]
     if not (given.tier or given.adapter or given.stub_tools):
@@ -217,14 +224,17 @@ def _grid(file: Path) -> list[Variant]:
     from anyclaude_lab.lab.variant import variant
 
     try:
-        found = tomllib.loads(file.read_text("utf-8"))
-        return [variant(**table) for table in found["variant"]]
+        tables = tomllib.loads(file.read_text("utf-8")).get("variant")
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror or error}.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not TOML: {error}.") from None
-    except (KeyError, TypeError) as error:
-        raise SettingsError(f"{file}: give [[variant]] tables with name and backend, see the docs ({error}).") from None
+    if not isinstance(tables, list) or not all(isinstance(t, dict) and {"name", "backend"} <= t.keys() for t in tables):
+        raise SettingsError(f"{file}: give [[variant]] tables, each with a name and a backend.")
+    try:
+        return [variant(**table) for table in tables]
+    except SettingsError as mistake:
+        raise SettingsError(f"{file}: {mistake.message}") from None
 
 
 def _told(run: Run, given: Namespace, limits: Sequence[Limit], baseline: Run | None) -> int:
@@ -292,8 +302,8 @@ def _format_flag(flags: Flags) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
 
 

@@ -77,7 +77,7 @@ def scrub(words: Sequence[str]) -> int:
     flags = Flags("scrub", DOCS["scrub"])
     flags.add_argument("traces", nargs="+", type=Path, metavar="TRACES", help="trace files or folders")
     flags.add_argument("--mode", choices=MODES, default="secrets", help="what is taken out (default: secrets)")
-    flags.add_argument("--out", type=Path, required=True, help="folder for the copies")
+    flags.add_argument("--out", type=Path, default=Path("scrubbed"), help="folder for the copies (default: scrubbed)")
     given = flags.parse_args(words)
     left_out = 0
     for source, trace, complaints in _read(given.traces):

@@ -21,6 +21,7 @@ from anyclaude_lab.wire.events import JsonObject
 
 FORMAT, VERSION = "anyclaude-results", 1
 HEAD, CELLS = "run.json", "cells.jsonl"
+IDENTITY = {"key", "variant", "backend", "backend_kind", "session", "lane", "turn", "repeat"}
 
 
 def cell_key(recorded: Recorded, variant: Variant, repeat: int) -> str:
@@ -55,15 +56,18 @@ def read_results(folder: Path) -> tuple[JsonObject, list[JsonObject], list[str]]
         lines = (folder / CELLS).read_bytes().splitlines()
     except (OSError, orjson.JSONDecodeError):
         raise SettingsError(f"{folder} holds no results; give a folder that replay --out wrote.") from None
-    if not isinstance(head, dict) or head.get("format") != FORMAT or head.get("version") != VERSION:
+    known = isinstance(head, dict) and (head.get("format"), head.get("version")) == (FORMAT, VERSION)
+    if not known or not head.get("variants"):
         raise SettingsError(f"{folder / HEAD} is not of the format {FORMAT}, version {VERSION}.")
     cells: dict[str, JsonObject] = {}
     complaints = []
     for number, raw in enumerate(lines, 1):
         try:
             cell = orjson.loads(raw)
+            if not cell.keys() >= IDENTITY:
+                raise TypeError
             cells[cell["key"]] = cell
-        except (orjson.JSONDecodeError, KeyError, TypeError):
+        except (orjson.JSONDecodeError, AttributeError, TypeError):
             complaints.append(f"{folder / CELLS}, line {number}: it is torn or no cell; it is left out.")
     return head, list(cells.values()), complaints
 

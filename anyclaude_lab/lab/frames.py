@@ -38,6 +38,7 @@ _FLOATS = (
     "_mean",
     "_difference",
     "_usd",
+    "_tps",
     "_per_s",
     "agreement",
 )

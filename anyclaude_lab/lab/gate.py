@@ -5,6 +5,7 @@ Counts and ratios are gated, never raw times, which belong to one machine. A fig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -57,7 +58,9 @@ def parse_limit(text: str, side: Side) -> Limit:
             f'"{metric}" is a time on this machine, which says nothing on another: limit a ratio instead.'
         )
     try:
-        return Limit(metric.strip(), float(value), side)
+        if not math.isfinite(number := float(value)):
+            raise ValueError
+        return Limit(metric.strip(), number, side)
     except ValueError:
         raise SettingsError(f'"{text}" is no limit; write METRIC=VALUE, such as fidelity=0.9.') from None
 
@@ -71,7 +74,7 @@ def checks(run: Run, limits: Sequence[Limit], baseline: Run | None = None) -> li
     table = run.summary() if baseline is None else against(run, baseline)
     columns = [str(column) for column in table.select_dtypes("number").columns if not str(column).endswith("_s")]
     for limit in limits:
-        if limit.metric not in table.columns:
+        if limit.metric not in columns:
             raise SettingsError(f'"{limit.metric}" is no figure of a run; there are: {", ".join(columns)}.')
     rows: list[dict[Any, Any]] = table.to_dict("records")
     if baseline is None and len(rows) > 1:
@@ -83,11 +86,11 @@ def against(run: Run, baseline: Run) -> pd.DataFrame:
     """The summary, with each variant compared to its namesake in `baseline`; unknown where there is none."""
     table, before = run.summary(), baseline.summary().set_index("variant")
     for column, of in (("ttft_ratio", "ttft_median_s"), ("prompt_tokens_ratio", "prompt_tokens_mean")):
-        table[column] = [_divided(row[of], _at(before, row["variant"], of)) for row in table.to_dict("records")]
+        found = [_divided(row[of], _at(before, row["variant"], of)) for row in table.to_dict("records")]
+        table[column] = pd.array(found, dtype="Float64")
     for column in ("fidelity", "expected_hit_rate", "reported_hit_rate"):
-        table[f"{column}_difference"] = [
-            _minus(row[column], _at(before, row["variant"], column)) for row in table.to_dict("records")
-        ]
+        found = [_minus(row[column], _at(before, row["variant"], column)) for row in table.to_dict("records")]
+        table[f"{column}_difference"] = pd.array(found, dtype="Float64")
     return table
 
 

@@ -175,7 +175,9 @@ async def _ask(arm: Arm, turn: Turn, nonce: str) -> JsonObject:
         "ttft_s": answer.ttft_s,
         "ttft_visible_s": answer.ttft_visible_s,
         "tt_tool_s": answer.tt_tool_s,
+        "tt_tool_complete_s": answer.tt_tool_complete_s,
         "e2e_s": answer.last_s,
+        "stream_close_s": exchange.finished_s,
         **expected,
         "break": _broken(arm, turn, exchange, prompt),
         **_judged(turn, original, answer),
@@ -287,6 +289,7 @@ def _simulated(cell: JsonObject) -> JsonObject:
         return {}
     first_s, end_s = simulated_s(total - reused, cell["output_tokens"] or 1)
     told = {"prompt_tokens": total, "prompt_tokens_cached": reused, "ttfb_s": first_s, "e2e_s": end_s}
+    told |= {"stream_close_s": end_s, "tt_tool_complete_s": None if cell["tt_tool_complete_s"] is None else end_s}
     times = {name: None if cell[name] is None else first_s for name in ("ttft_s", "ttft_visible_s", "tt_tool_s")}
     return told | times | {"proxy_overhead_s": None}
 

@@ -35,14 +35,17 @@ AGAINST = (
 )  # fmt: skip
 PRICED = ("openrouter", "claude")  # backends that bill by token, by the model behind the `=`
 TURN = ["session", "lane", "turn", "repeat"]  # what pairs the turns of two variants
-# What a turn that failed before its answer does not have, and a run without a turn nothing of.
+WHO = ("variant", "backend", "backend_kind", "tier", "adapter", "stub_tools", "role", "trigger")  # asked, and what
+DERIVED = (
+    "prompt_tokens_uncached", "usage_discrepancy_ratio", "itl_mean_s", "decode_tps", "prefill_tps", "cost_usd",
+)  # fmt: skip
+# What a turn that failed before its answer does not have, nor a shard without a session.
 SECTIONS = [f"tokens_{section}" for section in breakdown.SECTIONS]
 COLUMNS = (
-    *TURN, "error", "rendered_tokens", "ideal_tokens", "expected_tokens", "prompt_tokens", "prompt_tokens_cached",
-    "output_tokens", "ttft_s", "ttft_visible_s", "tt_tool_s", "e2e_s", *SECTIONS, "reference_calls", "candidate_calls",
-    "matched_calls", "named_calls", "invalid_calls", "triggered", "arg_value_score", "failed_rung", "failure",
-    "fidelity", "exact", "tokenizer", "schedule_lag_s", "variant", "role", "depth", "prompt_tokens_uncached",
-    "itl_mean_s", "cost_usd",
+    *WHO, *TURN, "error", "rendered_tokens", "ideal_tokens", "expected_tokens", "prompt_tokens", "prompt_tokens_cached",
+    "output_tokens", "ttft_s", "ttft_visible_s", "tt_tool_s", "tt_tool_complete_s", "e2e_s", "stream_close_s",
+    *SECTIONS, "reference_calls", "candidate_calls", "matched_calls", "named_calls", "invalid_calls", "triggered",
+    "arg_value_score", "failed_rung", "failure", "fidelity", "exact", "tokenizer", "schedule_lag_s", "depth", *DERIVED,
 )  # fmt: skip
 
 
@@ -90,7 +93,10 @@ class Run:
         ]
         about = {name: self.head.get(name) for name in ("seed", "cache_policy")}
         table = frame(rows, COLUMNS, price_date=self.prices.date, **about)
-        table["variant"] = pd.Categorical(table["variant"], categories=self.variants, ordered=True)
+        table.attrs["tokenizer"] = ", ".join(sorted(set(table["tokenizer"].dropna()))) or None
+        for column, of in (("variant", "name"), ("backend", "backend")):
+            known = list(dict.fromkeys([*(variant[of] for variant in self.head["variants"]), *table[column]]))
+            table[column] = pd.Categorical(table[column], categories=known, ordered=True)
         return table
 
     @cached_property
@@ -109,7 +115,9 @@ class Run:
         """A row for each variant. Intervals are 95%, by session; `insufficient` says that they decide nothing."""
         against = self._baseline(baseline)
         rows = [self._summary_row(name, against) for name in self.variants]
-        return frame(rows, baseline=against, margin=MARGIN, price_date=self.prices.date)
+        table = frame(rows)
+        table.attrs = self.turns.attrs | {"baseline": against, "margin": MARGIN}
+        return table
 
     def compare(self, baseline: str | Run | None = None) -> pd.DataFrame:
         """Paired by turn: what every other variant saves, how much faster it is, and how its fidelity differs.
@@ -142,7 +150,7 @@ class Run:
         table["saved_tokens"] = table["rendered_tokens_baseline"] - table["rendered_tokens"]
         table["ttft_ratio"] = table["ttft_s"] / table["ttft_s_baseline"]
         table["fidelity_difference"] = table["fidelity"] - table["fidelity_baseline"]
-        table.attrs["baseline"] = against
+        table.attrs = self.turns.attrs | {"baseline": against}
         return table
 
     def noise_floor(self) -> pd.DataFrame:
@@ -224,10 +232,15 @@ class Run:
         prompt, cached, output = (cell.get(k) for k in ("prompt_tokens", "prompt_tokens_cached", "output_tokens"))
         model = cell["backend"].partition("=")[2] if cell["backend_kind"] in PRICED else None
         price = self.prices.of(model, prompt or 0) if model else None
+        uncached = None if prompt is None or cached is None else prompt - cached
+        gap_s, counted = itl_mean_s(cell.get("ttft_s"), cell.get("e2e_s"), output), cell.get("rendered_tokens")
         return {
             "depth": depth_bucket(cell["turn"]),
-            "prompt_tokens_uncached": None if prompt is None or cached is None else prompt - cached,
-            "itl_mean_s": itl_mean_s(cell.get("ttft_s"), cell.get("e2e_s"), output),
+            "prompt_tokens_uncached": uncached,
+            "usage_discrepancy_ratio": abs(prompt - counted) / prompt if prompt and counted is not None else None,
+            "itl_mean_s": gap_s,
+            "decode_tps": 1 / gap_s if gap_s else None,
+            "prefill_tps": uncached / cell["ttft_s"] if uncached is not None and cell.get("ttft_s") else None,
             "cost_usd": cost_usd(price, prompt, cached, output),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,27 @@ class Variant:
         return asdict(self) | written
 
 
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("name", "backend"), ((str,), "a text")),
+    "stub_tools": ((bool,), "true or false"),
+    **dict.fromkeys(("strip_billing", "stabilise"), ((bool, type(None)), "true, false or None")),
+    **dict.fromkeys(("temperature", "top_p"), ((int, float), "a number")),
+    **dict.fromkeys(("top_k", "max_tokens"), ((int,), "a whole number")),
+}
+
+
+def _refuse_wrong_types(given: Mapping[str, Any]) -> None:
+    """Raises SettingsError."""
+    for name, (types, allowed) in _TYPES.items():
+        if name not in given:
+            continue
+        value = given[name]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise SettingsError(f"{name} of a variant is {value!r}; allowed is {allowed}.")
+    if not given["name"]:
+        raise SettingsError("A variant needs a name.")
+
+
 class _Variants:
     """`lab.variant(...)` makes one; `lab.variant.from_settings()` is what the proxy would do."""
 
@@ -87,6 +109,8 @@ class _Variants:
         **sampling: Any,
     ) -> Variant:
         """A checked variant. Raises SettingsError."""
+        flags = {"stub_tools": stub_tools, "strip_billing": strip_billing, "stabilise": stabilise}
+        _refuse_wrong_types({"name": name, "backend": backend, **flags, **sampling})
         kind, _, target = backend.partition("=")
         if kind not in KINDS or bool(target) != bool(KINDS[kind]):
             known = ", ".join(f"{word}={what}" if what else word for word, what in KINDS.items())

@@ -149,6 +149,23 @@ def test_itl_is_the_mean_gap_of_output_tokens() -> None:
     assert list(run.turns["itl_mean_s"].isna()) == [False, True, True]
 
 
+def test_speeds_and_what_a_backend_counts_otherwise() -> None:
+    turns = run_of(cell("plain", "s1", 0, prompt_tokens=800, rendered_tokens=1000), cell("plain", "s1", 1)).turns
+    known = cell("plain", "s1", 0)
+    assert turns["usage_discrepancy_ratio"][0] == pytest.approx(200 / 800)
+    assert turns["decode_tps"][1] == pytest.approx((known["output_tokens"] - 1) / (known["e2e_s"] - known["ttft_s"]))
+    uncached = known["prompt_tokens"] - known["prompt_tokens_cached"]
+    assert turns["prefill_tps"][1] == pytest.approx(uncached / known["ttft_s"])
+
+
+def test_every_table_of_a_run_says_what_it_rests_on() -> None:
+    run = run_of(cell("plain", "s1", 0, tokenizer="t"), cell("short", "s1", 0, tokenizer="t"))
+    for table in (run.turns, run.summary(), run.compare()):
+        assert table.attrs["tokenizer"] == "t" and {"metrics_version", "made_by", "price_date"} <= table.attrs.keys()
+    for column in ("variant", "backend", "backend_kind", "tier", "adapter"):
+        assert run.turns[column].cat.ordered
+
+
 def test_prices_are_dated_and_a_file_goes_before_them(tmp_path: Any) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('date = "2030-01-01"\n[models."claude-sonnet-4-5"]\ninput = 1\noutput = 0\n')

@@ -32,6 +32,9 @@ def read(file: Path, complain: Complain) -> Iterator[Entry]:
         for number, raw in numbered_lines(Source(file)):
             try:
                 pair = orjson.loads(raw)
+                if number == 1 and isinstance(pair, dict) and pair.get("kind") == "trace":
+                    complain(f"{file}: it is a trace already; nothing has to be imported.")
+                    return
                 if not is_messages(pair["request"]["url"]):
                     continue
                 if not pair.get("response"):
