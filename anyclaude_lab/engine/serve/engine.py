@@ -17,7 +17,7 @@ from anyclaude_lab.engine.serve.render import Renderer
 from anyclaude_lab.engine.serve.runner import Runner
 from anyclaude_lab.engine.serve.scheduler import Scheduler
 from anyclaude_lab.engine.serve.store import PrefixStore
-from anyclaude_lab.errors import AnyclaudeError
+from anyclaude_lab.errors import AnyclaudeError, BackendFailed
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +69,13 @@ class Engine:
     def _run(self) -> None:
         try:
             self.ready = self._loaded()
+            self.ready.scheduler.run()
         except AnyclaudeError as error:
             self._on_failure(error)
-        else:
-            self.ready.scheduler.run()
+        except Exception as error:  # a server whose thread is gone would let everybody wait
+            why = " ".join(str(error).split())[:200]
+            model = self._options.model[:80]
+            self._on_failure(BackendFailed(f"The model {model} cannot be served ({type(error).__name__}: {why})."))
 
     def _window(self) -> int | None:
         """The window that fits beside the weights. Raises SettingsError where none does."""

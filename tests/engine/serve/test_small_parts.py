@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import queue
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anyclaude_lab.engine.serve.call_forms import HERMES, LLAMA, MISTRAL_ARGS, QWEN_CODER, call_form
+from anyclaude_lab.engine.serve.engine import Engine, Options
 from anyclaude_lab.engine.serve.pace import CPU_SIZES, SIZES, Pace
 from anyclaude_lab.engine.serve.stops import StopText
+from anyclaude_lab.errors import AnyclaudeError
 from anyclaude_lab.models.parsers import auto_parser
 from anyclaude_lab.wire.tool_text import CallPiece
 
@@ -116,3 +120,10 @@ def test_a_template_tells_its_form() -> None:
     assert call_form("[TOOL_CALLS]name[ARGS]{}") is MISTRAL_ARGS
     assert call_form('{"name": function name, "parameters": dictionary}') is LLAMA
     assert call_form("<|im_start|>{{ m.content }}") is None
+
+
+def test_whatever_keeps_a_model_from_loading_is_told_and_not_waited_for() -> None:
+    failures: queue.Queue[AnyclaudeError] = queue.Queue()
+    Engine(Options("m" * 300, memory_bytes=0), failures.put).start()
+    message = failures.get(timeout=20).message
+    assert "too long" in message and len(message) < 400
