@@ -24,7 +24,7 @@ from anyclaude_lab.proxy.joined_texts import JoinedTexts
 from anyclaude_lab.settings import Secret
 from anyclaude_lab.trace.redaction import SHAPES, START
 from anyclaude_lab.wire.events import Event, JsonObject
-from anyclaude_lab.wire.headers import HeaderPairs, redact_headers
+from anyclaude_lab.wire.headers import HeaderPairs, readable, redact_headers
 
 FILE_BYTES = 50_000_000
 FILES_KEPT = 4  # proxy.log.1, the youngest, to proxy.log.4
@@ -104,7 +104,7 @@ class Log:
         if exchange.sent is not call.original:
             self._write("INFO", self.clean(f"{name} sent {self._body(exchange.sent.body)}", own))
         if self.level >= 3:
-            shown = [f"{header}: {value}" for header, value in redact_headers(call.headers)]
+            shown = [f"{header}: {readable(value)}" for header, value in redact_headers(call.headers)]
             self._write("INFO", self.clean(f"{name} headers {orjson.dumps(shown).decode()}", own))
 
     @property

@@ -16,6 +16,7 @@ from anyclaude_lab import __version__
 from anyclaude_lab.trace.redaction import Redaction
 from anyclaude_lab.trace.segments import HERE, Part, blob_id, cut, joined, stored
 from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.headers import readable
 
 FORMAT, VERSION = "anyclaude-trace", 2
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024  # what is kept of one answer
@@ -197,7 +198,7 @@ def _inflated(pieces: Pieces, window_bits: int) -> tuple[Pieces, bool]:
 
 
 def _allowed(headers: Pairs) -> list[list[str]]:
-    named = [(name.lower(), value) for name, value in headers]
+    named = [(name.lower(), readable(value)) for name, value in headers]
     return [[name, value] for name, value in named if name in HEADERS or name.startswith(HEADER_FAMILIES)]
 
 

@@ -63,7 +63,7 @@ class ClientHints:
     def from_headers(cls, headers: HeaderPairs | Mapping[str, str], body: JsonObject) -> ClientHints:
         """Read the headers; the session falls back to both spellings of `metadata.user_id`."""
         pairs = headers.items() if isinstance(headers, Mapping) else headers
-        found = {name.lower(): value for name, value in pairs}
+        found = {name.lower(): readable(value) for name, value in pairs}
         claude = {name.removeprefix("x-claude-code-"): value for name, value in found.items() if value}
         return cls(
             session_id=claude.get("session-id") or session_of_user_id(body),
@@ -78,6 +78,11 @@ class ClientHints:
             retry_count=_whole_number(found.get("x-stainless-retry-count")),
             tool_durations_ms=_durations(claude.get("prev-tool-durations", "")),
         )
+
+
+def readable(value: str) -> str:
+    """A header whose bytes may be no text at all, as text that can be written down."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def session_of_user_id(body: JsonObject) -> str | None:

@@ -56,6 +56,22 @@ async def ask(proxy: RunningProxy, **changes: Any) -> httpx.Response:
     return await proxy.http.post("/v1/messages?beta=true", json=ASK | changes, headers=HEADERS)
 
 
+@pytest.mark.parametrize("mode", ["local", "claude"])
+async def test_headers_may_be_no_text(start: StartProxy, tmp_path: Path, mode: str) -> None:
+    given = {b"x-claude-code-session-id": b"caf\xe9", b"user-agent": b"\xff\xfe", b"x-api-key": b"k"}
+    server: OpenAIStandIn | AnthropicStandIn = OpenAIStandIn([reply("ok")])
+    server = AnthropicStandIn([reply("ok")]) if mode == "claude" else server
+    async with server as backend:
+        (tmp_path / ".anyclauderc.json").write_text(json.dumps({"backends": {"claude": {"baseUrl": backend.url}}}))
+        proxy = await start(backend.url, env={"ANYCLAUDE_MODE": mode, "ANYCLAUDE_DEBUG": "3"})
+        begin(proxy, tmp_path)
+        answer = await proxy.http.post("/v1/messages", json=ASK, headers=given)
+        (exchange,) = await ended(proxy)
+    assert answer.status_code == 200 and exchange.answer.encode() == answer.content
+    assert ["user-agent", "\ufffd\ufffd"] in exchange.data["request"]["headers"]
+    assert "Traceback" not in proxy.log_file.read_text()
+
+
 async def test_a_translated_stream_is_kept_as_the_client_got_it(start: StartProxy, tmp_path: Path) -> None:
     async with OpenAIStandIn([reply("One two three", ToolCall("Read", {"file_path": "/a"}))]) as backend:
         proxy = await start(backend.url)

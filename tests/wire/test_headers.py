@@ -56,6 +56,11 @@ def test_hints_are_read_whatever_the_case_of_the_name() -> None:
     )
 
 
+def test_bytes_that_are_no_text_are_read_as_such() -> None:
+    hints = ClientHints.from_headers({"x-claude-code-session-id": "caf\udce9", "x-claude-code-agent-id": "käfer"}, {})
+    assert (hints.session_id, hints.agent_id) == ("caf\ufffd", "käfer")
+
+
 def test_pairs_are_read_as_well() -> None:
     assert ClientHints.from_headers([("X-Claude-Code-Session-Id", "s")], {}).session_id == "s"
 
