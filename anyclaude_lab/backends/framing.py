@@ -85,9 +85,14 @@ class Chunked:
     def feed(self, data: bytes, pieces: list[bytes]) -> None:
         if self._rest:
             data, self._rest = self._rest + data, b""
-        size = len(data)
+        at, size = 0, len(data)
         between = not (self._left or self._behind_chunk or self._trailers)
-        at = _take_many(data, pieces) if between and size > MANY_BYTES else 0
+        if between:
+            end = data.find(b"\r\n")
+            if (length := _plain_size(data[:end])) and end + 4 + length == size and data.endswith(b"\r\n"):
+                pieces.append(data[end + 2 : -2])  # one whole chunk, as it comes where tokens are being made
+                return
+            at = _take_many(data, pieces) if size > MANY_BYTES else 0
         while at < size and not self.ended:
             if self._left:
                 piece = data[at : at + self._left]
@@ -100,7 +105,7 @@ class Chunked:
             line = data[at:end]
             if between and end > at and (length := _plain_size(line)):
                 stop = end + 2 + length
-                if data[stop : stop + 2] == b"\r\n":  # a whole chunk, as nearly always
+                if data[stop : stop + 2] == b"\r\n":  # a whole chunk
                     pieces.append(data[end + 2 : stop])
                     at = stop + 2
                     continue
