@@ -84,6 +84,9 @@ class Relative:
     def count(self, text: str) -> int:
         return self.base.count(text)
 
+    def count_pieces(self, pieces: list[str]) -> int:
+        return self.base.count_pieces(pieces)
+
 
 def files_for(model_id: str) -> ModelFiles | None:
     """What this machine has of a model that a server named, or of its family; None where it has neither.

@@ -28,9 +28,10 @@ def remove_billing(request: Request) -> Request:
     system = request.body.get("system")
     if (rest := _without(system)) != system:
         changes["system"] = rest or None
-    messages = [_without_in_message(message) for message in request.messages]
-    if messages != request.messages:
-        changes["messages"] = [message for message in messages if message is not None]
+    if any(message.get("role") == "system" for message in request.messages):
+        messages = [_without_in_message(message) for message in request.messages]
+        if messages != request.messages:
+            changes["messages"] = [message for message in messages if message is not None]
     return request.with_(**changes) if changes else request
 
 

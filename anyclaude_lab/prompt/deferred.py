@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_content import json_text
 from anyclaude_lab.wire.request import Request, as_blocks, blocks_of
-from anyclaude_lab.wire.same import once
+from anyclaude_lab.wire.same import each, once
 
 PLACEHOLDER = "DeferredToolPlaceholder"
 _LOADED = "can be called from now on:\n"
@@ -40,6 +40,13 @@ def _named(tools: list[JsonObject]) -> tuple[dict[str, JsonObject], list[JsonObj
     head = [tool for tool in tools if not tool.get("defer_loading") and tool.get("name") != PLACEHOLDER]
     definitions = {tool["name"]: tool for tool in tools if isinstance(tool.get("name"), str)}
     return definitions, tools if len(head) == len(tools) else head
+
+
+@each
+def loads_tools(message: JsonObject) -> bool:
+    """Whether a tool result in it refers to a tool."""
+    results = (block for block in as_blocks(message.get("content")) if block.get("type") == "tool_result")
+    return any(part.get("type") == "tool_reference" for block in results for part in as_blocks(block.get("content")))
 
 
 def definition_text(name: str, definition: JsonObject | None) -> str:
@@ -77,10 +84,9 @@ def is_definition_text(text: str) -> bool:
 
 
 def _place_in_message(message: JsonObject, definitions: Mapping[str, JsonObject]) -> JsonObject:
-    content = message.get("content")
-    if not isinstance(content, list):
+    if not loads_tools(message):
         return message
-    return {**message, "content": [_place_in_result(block, definitions) for block in content]}
+    return {**message, "content": [_place_in_result(block, definitions) for block in message["content"]]}
 
 
 def _place_in_result(block: JsonObject, definitions: Mapping[str, JsonObject]) -> JsonObject:

@@ -15,9 +15,10 @@ from typing import Any
 
 import orjson
 
+from anyclaude_lab.prompt.deferred import loads_tools
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
-from anyclaude_lab.wire.same import once
+from anyclaude_lab.wire.same import alike, each, once
 
 _DEPTH = 64  # schemas nest a handful of levels; deeper ones stay as they are
 _TOOL_KEYS = ("type", "name", "description", "input_schema")
@@ -27,6 +28,7 @@ _BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions",
 _VALUES = frozenset({"default", "const", "enum", "examples", "required"})
 
 
+@each
 def spell_canonically(request: Request) -> Request:
     """`system`, message contents and tool results as block lists, `cache_control` nowhere; the same object if so."""
     spelled: JsonObject = {}
@@ -34,9 +36,7 @@ def spell_canonically(request: Request) -> Request:
         spelled["system"] = _spell_content(request.body["system"])
     if request.body.get("tools"):
         spelled["tools"] = _unmarked_tools(request.body["tools"])
-    spelled["messages"] = [
-        {**message, "content": _spell_content(message.get("content"))} for message in request.messages
-    ]
+    spelled["messages"] = [_spell_message(message) for message in request.messages]
     if "cache_control" in request.body:
         return request.with_(**spelled, cache_control=None)
     return (
@@ -73,18 +73,27 @@ def drop_thinking(request: Request) -> Request:
     Some templates drop it by themselves as soon as the user speaks again, which moves everything behind it; without it
     all templates render one history to one text.
     """
-    messages, changed = [], False
-    for message in request.messages:
-        content = message.get("content")
-        if message.get("role") == "assistant" and isinstance(content, list):
-            kept = [block for block in content if block.get("type") not in ("thinking", "redacted_thinking")]
-            if len(kept) < len(content):
-                changed = True
-                if not kept:
-                    continue
-                message = {**message, "content": kept}
-        messages.append(message)
-    return request.with_(messages=messages) if changed else request
+    messages = [_without_thinking(message) for message in request.messages]
+    if messages == request.messages:
+        return request
+    return request.with_(messages=[message for message in messages if message is not None])
+
+
+@each
+def _without_thinking(message: JsonObject) -> JsonObject | None:
+    """None where it is all there was."""
+    content = message.get("content")
+    if message.get("role") != "assistant" or not isinstance(content, list):
+        return message
+    kept = [block for block in content if block.get("type") not in ("thinking", "redacted_thinking")]
+    if len(kept) == len(content):
+        return message
+    return {**message, "content": kept} if kept else None
+
+
+@alike
+def _spell_message(message: JsonObject) -> JsonObject:
+    return {**message, "content": _spell_content(message.get("content"))}
 
 
 def _spell_content(content: Any) -> list[JsonObject]:
@@ -148,11 +157,10 @@ class _Parameters:
 
 def _spell_turn(message: JsonObject, schemas: Mapping[str, JsonObject], known: dict[str, _Parameters]) -> JsonObject:
     """The message; the tools that its results load are added to `known`."""
-    content = message.get("content")
-    if not isinstance(content, list):
+    if not _calls_or_loads(message):
         return message
     blocks, changed = [], False
-    for block in content:
+    for block in as_blocks(message.get("content")):
         spelled = block
         kind, name = block.get("type"), block.get("name")
         if kind == "tool_use" and name in known and isinstance(block.get("input"), dict):
@@ -166,6 +174,13 @@ def _spell_turn(message: JsonObject, schemas: Mapping[str, JsonObject], known: d
         changed = changed or spelled is not block
         blocks.append(spelled)
     return {**message, "content": blocks} if changed else message
+
+
+@each
+def _calls_or_loads(message: JsonObject) -> bool:
+    content = message.get("content")
+    calls = isinstance(content, list) and any(block.get("type") == "tool_use" for block in content)
+    return calls or loads_tools(message)
 
 
 @lru_cache(maxsize=1024)  # the same definitions come with every request of a session

@@ -27,7 +27,7 @@ from anyclaude_lab.proxy.shared_answer import Reader, SharedAnswer
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.headers import ClientHints, is_probe
 from anyclaude_lab.wire.request import Request
-from anyclaude_lab.wire.same import once
+from anyclaude_lab.wire.same import each, once
 
 LONGEST_GRACE_S = 16.0
 KEYED = (
@@ -62,12 +62,18 @@ def twin_key(lane: str, request: Request) -> str:
     body: JsonObject = {name: value for name, value in said.items() if value != MEANT_ANYWAY.get(name)}
     if "tools" in body:
         body["tools"] = _tools_digest(body["tools"])
+    body["messages"] = [_message_digest(message) for message in body.get("messages") or []]
     return hashlib.blake2b(lane.encode() + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @once
 def _tools_digest(tools: list[JsonObject]) -> str:
     return hashlib.sha256(orjson.dumps(tools, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+@each
+def _message_digest(message: JsonObject) -> str:
+    return hashlib.blake2b(orjson.dumps(message, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 class RetryJoin:

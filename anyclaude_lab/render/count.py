@@ -31,11 +31,11 @@ def count_request(body: JsonObject, counter: TokenCounter, template: ChatTemplat
     messages, media = _without_media(body.get("messages") or [])
     if template is not None:
         try:
-            text = template.render(messages, body.get("tools"), **(body.get("chat_template_kwargs") or {}))
+            pieces = template.pieces(messages, body.get("tools"), **(body.get("chat_template_kwargs") or {}))
         except InvalidRequest:
             pass
         else:
-            tokens = counter.count(text) + MEDIA_TOKENS * media
+            tokens = counter.count_pieces(pieces) + MEDIA_TOKENS * media
             return Count(tokens, f"template and {counter.method}", counter.exact and not media)
     parts = [part for message in messages for part in _texts(message)]
     parts += [orjson.dumps(tool).decode() for tool in body.get("tools") or []]

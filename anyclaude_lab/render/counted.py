@@ -1,7 +1,7 @@
 """What was counted of the texts so far, so that a text which goes on is counted from where it went on.
 
-A text is kept in the segments that it grew by, each from one place where a tokenizer divides texts to a later one. What
-stands before a segment need not be looked at again where the segment is: that costs a comparison, not a count.
+Texts come in pieces. Pieces that are the very strings of the last time are known without being looked at: that is what
+keeps counting a long conversation as cheap as counting what is new of it. Equal strings are compared.
 """
 
 from __future__ import annotations
@@ -10,60 +10,69 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CONVERSATIONS = 8
-MOST_SEGMENTS = 128  # of one conversation; then neighbours are joined
+MOST_MARKS = 128  # of one conversation
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A part of a text, the special token behind it, and the tokens of the text up to that token."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """The first `pieces` of a text end in `rest`, which begins with a special token and has `tokens` before it."""
 
-    text: str
-    behind: str
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """What is known of a text: its first `size` characters, which have so many tokens, and the segments they are in."""
-
-    size: int = 0
+    pieces: int = 0
     tokens: int = 0
-    segments: Sequence[Segment] = ()
+    rest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A text that was counted, and what is known of its beginnings, the shortest first."""
+
+    pieces: Sequence[str]
+    marks: Sequence[Mark]
 
 
 class Counted:
     """Texts that were counted, the newest first, as long as they are."""
 
     def __init__(self) -> None:
-        self._texts: list[list[Segment]] = []
+        self._texts: list[Conversation] = []
 
-    def beginning(self, text: str) -> Beginning:
-        """The longest beginning of `text` that was counted."""
-        return max((_common(known, text) for known in self._texts), key=lambda found: found.size, default=Beginning())
+    def beginning(self, pieces: list[str]) -> Mark:
+        """The longest beginning of a text that was counted."""
+        return max((_shared(known, pieces) for known in self._texts), key=lambda mark: mark.pieces, default=Mark())
 
-    def note(self, text: str, known: Beginning, end: int, behind: str, tokens: int) -> None:
-        """`text` has so many tokens up to `end`, where the special token `behind` stands."""
-        last = known.segments[-1] if known.segments else None
-        others = [other for other in self._texts if last is None or other[-1] is not last]
-        self._texts = [[*_joined(known.segments), Segment(text[known.size : end], behind, tokens)], *others]
+    def note(self, pieces: list[str], known: Mark, mark: Mark) -> None:
+        """Of the text `pieces`, which began with `known`, this is known as well."""
+        others = [other for other in self._texts if other.marks[-1] is not known]
+        grown = next((other for other in self._texts if known in other.marks), None)
+        before = [m for m in grown.marks if m.pieces <= known.pieces] if grown else []
+        self._texts = [Conversation(pieces, [*before, mark][-MOST_MARKS:]), *others]
         del self._texts[CONVERSATIONS:]
 
+    def divided(self, text: str) -> list[str]:
+        """`text` in the pieces of the text that it goes on from, and what is new of it."""
+        return min(
+            (_along(known.pieces, text) for known in self._texts), key=lambda found: len(found[-1]), default=[text]
+        )
 
-def _common(known: Sequence[Segment], text: str) -> Beginning:
-    at = size = same = 0
-    for number, segment in enumerate(known, start=1):
-        if not text.startswith(segment.text, at):
+
+def _shared(known: Conversation, pieces: list[str]) -> Mark:
+    """What is known of the longest beginning that both have."""
+    marks = [Mark(), *known.marks]
+    low, middle, high = 0, len(marks) - 1, len(marks) - 1  # mostly they share all of it
+    while low < high:
+        size = marks[middle].pieces
+        if known.pieces[:size] == pieces[:size]:
+            low = middle
+        else:
+            high = middle - 1
+        middle = (low + high + 1) // 2
+    return marks[low]
+
+
+def _along(known: Sequence[str], text: str) -> list[str]:
+    at, same = 0, 0
+    for piece in known:
+        if not text.startswith(piece, at):
             break
-        at += len(segment.text)
-        if text.startswith(segment.behind, at):
-            size, same = at, number
-    return Beginning(size, known[same - 1].tokens, known[:same]) if same else Beginning()
-
-
-def _joined(segments: Sequence[Segment]) -> Sequence[Segment]:
-    """The same in fewer segments, where they are too many."""
-    if len(segments) < MOST_SEGMENTS:
-        return segments
-    half = MOST_SEGMENTS // 2
-    last = segments[half - 1]
-    return [Segment("".join(s.text for s in segments[:half]), last.behind, last.tokens), *segments[half:]]
+        at, same = at + len(piece), same + 1
+    return [*known[:same], text[at:]]

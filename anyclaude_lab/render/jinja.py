@@ -17,6 +17,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
+from anyclaude_lab.render.loops import remember
+from anyclaude_lab.render.rounds import Rounds
+
 StrftimeNow = Callable[[str], str]
 
 
@@ -63,7 +66,10 @@ def compiled(source: str, strftime_now: StrftimeNow | None) -> jinja2.Template:
     environment.globals |= {"raise_exception": _raise_exception, "dict": _Dict(), "namespace": _Namespace}
     if strftime_now is not None:
         environment.globals["strftime_now"] = strftime_now
-    return environment.from_string(source)
+    tree = environment.parse(source)
+    environment.rounds = Rounds()  # type: ignore[attr-defined]  # how the changed tree finds it
+    remember(tree, environment.rounds)  # type: ignore[attr-defined]
+    return jinja2.Template.from_code(environment, environment.compile(tree), environment.make_globals(None))
 
 
 def _tojson(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # What templates may write by name; found in tokenizer_config.json or special_tokens_map.json.
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 # Names under which a message's reasoning is sent; templates read the first, gpt-oss's the second.
+_OPEN_WRITES = 8  # of a template whose loops are not remembered: an opening of the answer is written in fewer
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -67,20 +68,37 @@ class ChatTemplate:
 
         Raises `InvalidRequest` with the template's own complaint.
         """
+        return "".join(self.pieces(messages, tools, add_generation_prompt=add_generation_prompt, **variables))
+
+    def pieces(
+        self,
+        messages: Sequence[JsonObject],
+        tools: Sequence[JsonObject] | None = None,
+        *,
+        add_generation_prompt: bool = True,
+        **variables: Any,
+    ) -> list[str]:
+        """The same text in pieces. The last is what may well be another one when the conversation goes on.
+
+        Of a message that was rendered before, the piece is the very string of that time, where the template allows it.
+        """
         import jinja2
 
         template = self._template()
         try:
-            return template.render(
-                **self._special_tokens,
-                **variables,
-                messages=[template_message(message) for message in messages],
-                tools=list(tools) if tools else None,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
+            written = list(
+                template.generate(
+                    **self._special_tokens,
+                    **variables,
+                    messages=[template_message(message) for message in messages],
+                    tools=list(tools) if tools else None,
+                    documents=None,
+                    add_generation_prompt=add_generation_prompt,
+                )
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, ArithmeticError, RecursionError) as error:
             raise InvalidRequest(f"The model's chat template refuses this conversation: {error}") from None
+        return _pieces(written)
 
     def _template(self) -> jinja2.Template:
         if self._compiled is None:
@@ -98,8 +116,17 @@ class ChatTemplate:
         return self._compiled
 
 
+def _pieces(written: Sequence[str | list[str]]) -> list[str]:
+    """What a template wrote, loops it remembers as lists: behind the last of these all is one piece, the open end."""
+    end = max((n for n, part in enumerate(written, start=1) if isinstance(part, list)), default=-_OPEN_WRITES)
+    settled = [piece for part in written[:end] for piece in ([part] if isinstance(part, str) else part)]
+    return [*settled, "".join(written[end:])]  # type: ignore[arg-type]
+
+
 def template_message(message: JsonObject) -> JsonObject:
     """A message as servers hand it to a template: text as one string, arguments as objects, reasoning by every name."""
+    if _is_plain(message):
+        return message
     changed = dict(message)
     content = message.get("content")
     if content is None:
@@ -112,6 +139,11 @@ def template_message(message: JsonObject) -> JsonObject:
     if reasoning is not None:
         changed = {"thinking": reasoning} | changed | {"reasoning_content": reasoning}
     return changed
+
+
+def _is_plain(message: JsonObject) -> bool:
+    said = isinstance(message.get("content"), str) and not message.get("tool_calls")
+    return said and all(message.get(name) is None for name in _REASONING)
 
 
 def _template_call(call: JsonObject) -> JsonObject:

@@ -11,10 +11,11 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from anyclaude_lab.errors import SettingsError
-from anyclaude_lab.render.counted import Counted
+from anyclaude_lab.render.counted import Counted, Mark
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -41,6 +42,10 @@ class TokenCounter(Protocol):
         """Tokens of `text`."""
         ...
 
+    def count_pieces(self, pieces: list[str]) -> int:
+        """Tokens of the text that the pieces make together. The last one may well be another when the text goes on."""
+        ...
+
 
 class Characters:
     """The guess without any knowledge of the model."""
@@ -52,6 +57,10 @@ class Characters:
         """Characters by `CHARACTERS_PER_TOKEN`, rounded up."""
         return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
+    def count_pieces(self, pieces: list[str]) -> int:
+        """As `count`."""
+        return math.ceil(sum(map(len, pieces)) / CHARACTERS_PER_TOKEN)
+
 
 def characters() -> TokenCounter:
     """A counter that knows only characters."""
@@ -62,8 +71,8 @@ class TokenizerCounter:
     """The model's own tokenizer. Counting a conversation again costs only what was added to it.
 
     A tokenizer treats the text between two of its special tokens on its own, so the text is counted from special token
-    to special token, and each piece once: the counts are remembered by a hash of the piece. A text that begins as an
-    earlier one did is counted from where that one began its last piece.
+    to special token, and each part once: the counts are remembered by a hash of the part. A text that begins as an
+    earlier one did is counted from the last special token of what they share.
     """
 
     method = "tokenizer"
@@ -81,21 +90,27 @@ class TokenizerCounter:
         """Tokens of `text`; special tokens in it count as what they are."""
         if self._starts is None:
             return self._count_piece(text)
-        known = self._counted.beginning(text)
-        begun, tokens = known.size, known.tokens
-        start, last = begun, None
-        for found in self._starts.finditer(text, begun):
-            if found.start() > begun:
-                last = found
-                if not begun:  # of a text that is new, every piece may stand in others as well
-                    tokens += self._count_piece(text[start : found.start()])
-                    start = found.start()
-        if last is not None:
-            if begun:
-                tokens += self._encode_length(text[begun : last.start()])
-            start = last.start()
-            self._counted.note(text, known, start, last[0], tokens)
-        return tokens + self._count_piece(text[start:])
+        *known, new = self._counted.divided(text)
+        end = max((found.end() for found in self._starts.finditer(new)), default=0)
+        return self.count_pieces([*known, new[:end], new[end:]])
+
+    def count_pieces(self, pieces: list[str]) -> int:
+        """As `count`, of the pieces joined."""
+        if self._starts is None:
+            return self._count_piece("".join(pieces))
+        *settled, open_end = pieces
+        known = self._counted.beginning(settled)
+        rest = known.rest + "".join(settled[known.pieces :])
+        starts = [found.start() for found in self._starts.finditer(rest) if found.start()]
+        if not starts:
+            return known.tokens + self._count_piece(rest + open_end)
+        if known.pieces:
+            tokens = known.tokens + self._encode_length(rest[: starts[-1]])
+        else:  # of a text that is new, every part may stand in others as well
+            tokens = sum(self._count_piece(rest[begin:end]) for begin, end in pairwise([0, *starts]))
+        rest = rest[starts[-1] :]
+        self._counted.note(settled, known, Mark(len(settled), tokens, rest))
+        return tokens + self._count_piece(rest + open_end)
 
     def _count_piece(self, piece: str) -> int:
         key = hashlib.blake2b(piece.encode("utf-8", "replace"), digest_size=16).digest()

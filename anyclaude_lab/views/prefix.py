@@ -11,7 +11,7 @@ import orjson
 from anyclaude_lab.prompt.billing import remove_billing
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
-from anyclaude_lab.wire.same import once
+from anyclaude_lab.wire.same import each, once
 
 NAMES_SHOWN = 3
 Digest = bytes
@@ -32,7 +32,7 @@ def outline(request: Request) -> Outline:
     return Outline(
         _tool_digests(request.body.get("tools") or []),
         tuple(map(_digest, request.system)),
-        tuple(_digest([m.get("role"), *map(_unmarked, as_blocks(m.get("content")))]) for m in request.messages),
+        tuple(map(_message_digest, request.messages)),
     )
 
 
@@ -73,6 +73,11 @@ def _place(word: str, before: Sequence[Digest], after: Sequence[Digest]) -> str:
 @once
 def _tool_digests(tools: list[JsonObject]) -> tuple[tuple[str, Digest], ...]:
     return tuple((str(tool.get("name")), _digest(tool)) for tool in tools if not tool.get("defer_loading"))
+
+
+@each
+def _message_digest(message: JsonObject) -> Digest:
+    return _digest([message.get("role"), *map(_unmarked, as_blocks(message.get("content")))])
 
 
 def _unmarked(block: object) -> object:

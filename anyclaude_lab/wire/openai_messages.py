@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.openai_content import PARAGRAPH, Part, arguments_text, joined, parts_of, text_of_block
 from anyclaude_lab.wire.openai_dialect import Dialect
 from anyclaude_lab.wire.request import Request, as_blocks, text_of
+from anyclaude_lab.wire.same import each
 from anyclaude_lab.wire.tool_names import ToolNames
 
 INTERRUPTED = "[The call was interrupted: there is no result.]"
@@ -126,97 +128,136 @@ class _History:
         self._names = names
         self._seen_ids: Counter[str] = Counter()
         self._calls: list[tuple[str, str]] = []  # client's and backend's id of the calls of the last assistant turn
-        self._results: dict[str, list[JsonObject]] = {}
+        self._results: dict[str, list[_Result]] = {}
         self._rest: list[JsonObject] = []
 
     def add(self, message: JsonObject) -> None:
         role, content = message.get("role"), message.get("content")
         if role == "assistant":
             self.settle()
-            self._assistant(content)
+            self._assistant(message)
         elif role == "system":
             if text := text_of(content):
                 self._rest.append(self._mid_system(text))
         else:
-            self._user(content)
+            self._user(message)
 
     def settle(self) -> None:
         """Write the turn that ends here. Every call gets exactly one tool message."""
         images: list[Part] = []
         for client_id, backend_id in self._calls:
             found = self._results.get(client_id)
-            parts = self._result_parts(found.pop(0)) if found else [INTERRUPTED]
+            parts = found.pop(0).parts if found else [INTERRUPTED]
             texts = [part for part in parts if isinstance(part, str)]
             shown = [part for part in parts if not isinstance(part, str)]
             content = PARAGRAPH.join(texts) or ("[image: shown below]" if shown else NO_OUTPUT)
             self.messages.append({"role": "tool", "tool_call_id": backend_id, "content": content})
             images += shown
-        orphans: list[Part] = [self._orphan(block) for blocks in self._results.values() for block in blocks]
+        orphans: list[Part] = [_orphan(result.block) for results in self._results.values() for result in results]
         if images or orphans:
             self.messages.append({"role": "user", "content": joined([*images, *orphans])})
         self.messages += self._rest
         self._calls, self._results, self._rest = [], {}, []
 
-    def _user(self, content: Any) -> None:
-        blocks = as_blocks(content)
-        others = []
-        for block in blocks:
-            if isinstance(block, dict) and block.get("type") == "tool_result":
-                self._results.setdefault(str(block.get("tool_use_id")), []).append(block)
-            else:
-                others.append(block)
-        if parts := parts_of(others, images=self._dialect.images):
-            self._rest.append({"role": "user", "content": joined(parts)})
+    def _user(self, message: JsonObject) -> None:
+        heard = _heard(message, self._dialect.images)
+        for result in heard.results:
+            self._results.setdefault(str(result.block.get("tool_use_id")), []).append(result)
+        if heard.others:
+            self._rest.append({"role": "user", "content": heard.others})
 
-    def _assistant(self, content: Any) -> None:
-        texts: list[str] = []
-        thoughts: list[str] = []
-        calls: list[JsonObject] = []
-        cited = False
-        for block in as_blocks(content):
-            if block.get("type") == "tool_use":
-                calls.append(self._call(block))
-            elif block.get("type") == "thinking":
-                thoughts.append(str(block.get("thinking") or ""))
-            elif text := text_of_block(block):
-                fragment = bool(block.get("citations"))
-                if texts and (fragment or cited):
-                    texts[-1] += text  # citations cut one sentence into several blocks
-                else:
-                    texts.append(text)
-                cited = fragment
-        message: JsonObject = {"role": "assistant", "content": PARAGRAPH.join(texts) or self._dialect.call_content}
-        if self._dialect.reasoning_field and any(thoughts):
-            message[self._dialect.reasoning_field] = PARAGRAPH.join(thoughts)
-        if calls:
-            message["tool_calls"] = calls
-        if texts or calls:
-            self.messages.append(message)  # a turn of thinking alone leaves nothing to say
+    def _assistant(self, message: JsonObject) -> None:
+        spoken = _spoken(message)
+        said: JsonObject = {"role": "assistant", "content": spoken.text or self._dialect.call_content}
+        if self._dialect.reasoning_field and spoken.thoughts:
+            said[self._dialect.reasoning_field] = spoken.thoughts
+        if spoken.calls:
+            said["tool_calls"] = [self._call(*call) for call in spoken.calls]
+        if spoken.text or spoken.calls:
+            self.messages.append(said)  # a turn of thinking alone leaves nothing to say
 
-    def _call(self, block: JsonObject) -> JsonObject:
-        client_id = str(block.get("id"))
+    def _call(self, client_id: str, client_name: str, arguments: str) -> JsonObject:
         repeats = self._seen_ids[client_id]  # a retried turn may bring its ids again
         self._seen_ids[client_id] += 1
         backend_id = call_id(f"{client_id}#{repeats + 1}" if repeats else client_id, self._dialect)
         self._calls.append((client_id, backend_id))
-        name = self._names.to_backend(str(block.get("name")))
-        arguments = arguments_text(block.get("input"))
-        return {"id": backend_id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-    def _result_parts(self, block: JsonObject) -> list[Part]:
-        parts = parts_of(block.get("content"), images=self._dialect.images)
-        if not block.get("is_error"):
-            return parts
-        first = parts[0] if parts and isinstance(parts[0], str) else None
-        if first is not None and (first.startswith("<") or first[:5].casefold() == "error"):
-            return parts  # it says so itself
-        return [f"Error: {first or 'the tool failed'}", *(parts[1:] if first is not None else parts)]
-
-    def _orphan(self, block: JsonObject) -> str:
-        text = PARAGRAPH.join(str(part) for part in parts_of(block.get("content"), images=False))
-        return f"[Result of an earlier call:]\n{text or NO_OUTPUT}"
+        function = {"name": self._names.to_backend(client_name), "arguments": arguments}
+        return {"id": backend_id, "type": "function", "function": function}
 
     def _mid_system(self, text: str) -> JsonObject:
         if self._dialect.mid_system == "system":
             return {"role": "system", "content": text}
         return {"role": "user", "content": reminder(text)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A tool's result as the client sent it, and what is read of it."""
+
+    block: JsonObject
+    parts: list[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What a user message says: results of tools, and everything else as content of a chat message ("" for nothing)."""
+
+    results: list[_Result]
+    others: str | list[JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """What an assistant message says; of calls the client's id, the client's name of the tool, and the arguments."""
+
+    text: str
+    thoughts: str
+    calls: list[tuple[str, str, str]]
+
+
+@each
+def _heard(message: JsonObject, images: bool) -> _Heard:
+    results: list[_Result] = []
+    others = []
+    for block in as_blocks(message.get("content")):
+        if isinstance(block, dict) and block.get("type") == "tool_result":
+            results.append(_Result(block, _result_parts(block, images)))
+        else:
+            others.append(block)
+    return _Heard(results, joined(parts_of(others, images=images)))
+
+
+@each
+def _spoken(message: JsonObject) -> _Spoken:
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[tuple[str, str, str]] = []
+    cited = False
+    for block in as_blocks(message.get("content")):
+        if block.get("type") == "tool_use":
+            calls.append((str(block.get("id")), str(block.get("name")), arguments_text(block.get("input"))))
+        elif block.get("type") == "thinking":
+            thoughts.append(str(block.get("thinking") or ""))
+        elif text := text_of_block(block):
+            fragment = bool(block.get("citations"))
+            if texts and (fragment or cited):
+                texts[-1] += text  # citations cut one sentence into several blocks
+            else:
+                texts.append(text)
+            cited = fragment
+    return _Spoken(PARAGRAPH.join(texts), PARAGRAPH.join(thoughts) if any(thoughts) else "", calls)
+
+
+def _result_parts(block: JsonObject, images: bool) -> list[Part]:
+    parts = parts_of(block.get("content"), images=images)
+    if not block.get("is_error"):
+        return parts
+    first = parts[0] if parts and isinstance(parts[0], str) else None
+    if first is not None and (first.startswith("<") or first[:5].casefold() == "error"):
+        return parts  # it says so itself
+    return [f"Error: {first or 'the tool failed'}", *(parts[1:] if first is not None else parts)]
+
+
+def _orphan(block: JsonObject) -> str:
+    text = PARAGRAPH.join(str(part) for part in parts_of(block.get("content"), images=False))
+    return f"[Result of an earlier call:]\n{text or NO_OUTPUT}"

@@ -31,6 +31,10 @@ class Request:
     raw: bytes = field(
         default=b"", repr=False, compare=False
     )  # the exact bytes received; b"" when made or changed here
+    made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # see `same.each`
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Request, (self.body, self.raw)
 
     def with_(self, **changes: Any) -> Request:
         """A copy with body fields replaced; a field set to None is removed."""

@@ -1,8 +1,9 @@
-"""Work on a request's tools that is done once: the same definitions come with every request of a session.
+"""Work that is done once: the same tools and the same history come with every request of a session.
 
-`one_of` gives lists of equal content one identity, and `once` remembers what a function made of a list by that
-identity. A function that changes nothing answers the list itself, so that what comes behind it finds its work done too.
-Nobody edits such a list, or what is remembered of it.
+Of tools, `one_of` gives lists of equal content one identity, and `once` remembers what a function made of a list by
+that identity. A function that changes nothing answers the list itself, so that what comes behind it finds its work done
+too. Of a history, what `alike` makes of a message is one object for one content, and `each` keeps with it what other
+functions made of it. Nobody edits such a list or message, or what is remembered of it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,36 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import orjson
 
 from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.recent import Recent, told
 
 KEPT = 16  # lists: a few sessions, with the agents of each
 LARGEST_BYTES = 1024 * 1024  # of one that is kept
 
+HISTORY_BYTES = 16 * 1024 * 1024  # of messages that are kept: the longest history that a model reads, and some
+
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 Tools = list[JsonObject]
 
 _lists: OrderedDict[bytes, Any] = OrderedDict()
+
+
+class Message(dict[str, Any]):
+    """A message that comes again with every request, and what was made of it."""
+
+    __slots__ = ("made",)
+
+    def __init__(self, message: JsonObject) -> None:
+        super().__init__(message)
+        self.made: dict[Callable[..., Any], Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Message, (dict(self),)  # what was made of it can be made again
+
+
+_NOT_YET = object()
+_UNCHANGED = object()  # what held itself would have to be collected
 
 
 def one_of(tools: Any) -> Any:
@@ -56,5 +78,49 @@ def once(function: Callable[Concatenate[Tools, P], T]) -> Callable[Concatenate[T
         if len(kept) > KEPT:
             kept.popitem(last=False)
         return result
+
+    return remembered
+
+
+def alike(function: Callable[[JsonObject], JsonObject]) -> Callable[[JsonObject], JsonObject]:
+    """`function`, which is pure, asked once for messages of the same content; what it makes of them is one message."""
+    kept: Recent[bytes, Message] = Recent(HISTORY_BYTES)
+    of_one = each(function)
+
+    @wraps(function)
+    def remembered(message: JsonObject) -> JsonObject:
+        if type(message) is Message:
+            return of_one(message)
+        try:
+            content = told(message)
+        except ValueError:  # not as JSON is read
+            return function(message)
+        found = kept.get(content)
+        if found is None:
+            found = Message(function(message))
+            kept.put(content, found, 2 * len(content))
+        return found
+
+    return remembered
+
+
+def each(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """`function`, which is pure, asked once for the same `Message` or `Request` and the same further arguments.
+
+    A dict that it makes of a message is one too.
+    """
+
+    @wraps(function)
+    def remembered(given: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        made: dict[Any, Any] | None = getattr(given, "made", None)
+        if made is None:
+            return function(given, *args, **kwargs)
+        key = (function, *args, *kwargs.values()) if args or kwargs else function
+        result = made.get(key, _NOT_YET)
+        if result is _NOT_YET:
+            answer: Any = function(given, *args, **kwargs)
+            result = Message(answer) if type(answer) is dict else answer
+            made[key] = _UNCHANGED if result is given else result
+        return given if result is _UNCHANGED else result  # type: ignore[return-value]
 
     return remembered

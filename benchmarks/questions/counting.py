@@ -1,6 +1,8 @@
 """What does counting a prompt's tokens cost, first and as a conversation goes on?
 
-Turn k+1 after turn k is set against tokenising the appended text alone, which nobody has seen before.
+Turn k+1 after turn k is set against tokenising the appended text alone, which nobody has seen before. The prompt comes
+as `render/template.py` hands it over, in pieces of which the earlier ones are the strings of the time before; `whole`
+is the same prompt as one new string, which has to be compared with the one before from its beginning.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from benchmarks.questions.timing import cpu_ms, settled, timed
 from benchmarks.results import Options, Table
 
 TURNS, ASKED = (10, 100, 1000), 40
-HEAD = "<|im_start|>system\n{}<|im_end|>\n"
-TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n{}<|im_end|>\n"
+MESSAGE = "<|im_start|>{}\n{}<|im_end|>\n"
+OPEN_END = "<|im_start|>assistant\n"
 
 
 def figures(options: Options) -> Table:
@@ -27,24 +29,28 @@ def figures(options: Options) -> Table:
     return Table(
         rows,
         f"the demonstration model's tokenizer; medians of n = {ASKED} further turns of some 1,600 characters; "
-        "`ratio`: paired, counting a further turn / tokenising what it appended; exact against a count from nothing",
+        "`ratio`: paired, counting a further turn / tokenising what it appended, `whole_ratio` where the prompt is one "
+        "string; exact against a count from nothing",
     )
 
 
 def _row(data: bytes, turns: int) -> dict[str, float | int]:
-    counter = from_tokenizer_json(data)
-    text = HEAD.format(_words(0, 2000)) + "".join(_turn(n) for n in range(turns))
+    counter, whole = from_tokenizer_json(data), from_tokenizer_json(data)
+    pieces = [MESSAGE.format("system", _words(0, 2000)), *(piece for n in range(turns) for piece in _turn(n))]
+    whole.count("".join(pieces) + OPEN_END)
     settled()
-    tokens, first_ms = timed(lambda: counter.count(text))
-    again_ms, alone_ms = [], []
+    tokens, first_ms = timed(partial(counter.count_pieces, [*pieces, OPEN_END]))
+    again_ms, alone_ms, whole_ms = [], [], []
     for n in range(turns, turns + ASKED):
         if n % 2:  # in turns, so that neither always finds what the other left in the processor's caches
-            alone_ms.append(cpu_ms(partial(_alone, counter, _turn(-n))))
-        text += _turn(n)
-        tokens, ms = timed(partial(counter.count, text))
+            alone_ms.append(cpu_ms(partial(_alone, counter, "".join(_turn(-n)))))
+        pieces += _turn(n)
+        tokens, ms = timed(partial(counter.count_pieces, [*pieces, OPEN_END]))
         again_ms.append(ms)
         if not n % 2:
-            alone_ms.append(cpu_ms(partial(_alone, counter, _turn(-n))))
+            alone_ms.append(cpu_ms(partial(_alone, counter, "".join(_turn(-n)))))
+        text = "".join(pieces) + OPEN_END
+        whole_ms.append(cpu_ms(partial(whole.count, text)))
     assert tokens == from_tokenizer_json(data).count(text), "a count that goes on must be that from nothing"
     return {
         "tokens": tokens,
@@ -53,6 +59,7 @@ def _row(data: bytes, turns: int) -> dict[str, float | int]:
         "next_turn_ms": statistics.median(again_ms),
         "alone_ms": statistics.median(alone_ms),
         "ratio": statistics.median(a / b for a, b in zip(again_ms, alone_ms, strict=True)),
+        "whole_ratio": statistics.median(a / b for a, b in zip(whole_ms, alone_ms, strict=True)),
     }
 
 
@@ -62,8 +69,8 @@ def _alone(counter: TokenCounter, text: str) -> int:
     return counter._encode_length(text)
 
 
-def _turn(number: int) -> str:
-    return TURN.format(_words(2 * number + 1, 140), _words(2 * number + 2, 140))
+def _turn(number: int) -> list[str]:
+    return [MESSAGE.format(role, _words(2 * number + n, 140)) for n, role in ((1, "user"), (2, "assistant"))]
 
 
 def _words(seed: int, count: int) -> str:

@@ -30,6 +30,9 @@ class Slow:
         assert self.loop_ran.wait(60), "the event loop stood still"
         return len(text)
 
+    def count_pieces(self, pieces: list[str]) -> int:
+        return self.count("".join(pieces))
+
 
 async def test_others_are_served_while_a_prompt_is_tokenised() -> None:
     files, request = Slow(), Request({"model": "m", "messages": [{"role": "user", "content": "Hello"}]})

@@ -79,6 +79,20 @@ def test_a_text_that_goes_on_or_turns_back_is_counted_as_if_it_were_new(
         assert COUNTERS[kind].count(text) == len(FRESH[kind].encode(text, add_special_tokens=False).ids)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@given(turns=st.lists(st.tuples(st.integers(0, 9), st.lists(texts, max_size=4), texts), min_size=2, max_size=6))
+def test_pieces_are_counted_as_the_text_they_make(kind: str, turns: list[tuple[int, list[str], str]]) -> None:
+    """Whatever is cut where, and however much of the time before is taken back."""
+    pieces: list[str] = []
+    for back, added, end in turns:
+        pieces = [*pieces[: max(0, len(pieces) - back)], *added]
+        whole = "".join([*pieces, end])
+        assert COUNTERS[kind].count_pieces([*pieces, end]) == len(
+            FRESH[kind].encode(whole, add_special_tokens=False).ids
+        )
+        assert COUNTERS[kind].count_pieces(["", *pieces, end]) == COUNTERS[kind].count(whole)
+
+
 class Spy:
     """A tokenizer that remembers what it was given to encode."""
 
@@ -94,13 +108,25 @@ class Spy:
         return self.tokenizer.encode(text, **more)
 
 
-def test_a_growing_conversation_costs_only_what_is_new() -> None:
+@pytest.mark.parametrize("in_pieces", [False, True], ids=["whole", "in pieces"])
+def test_a_growing_conversation_costs_only_what_is_new(in_pieces: bool) -> None:
     spy = Spy(trained("bytes"))
     counter = TokenizerCounter(cast(Tokenizer, spy))
-    turns = ["<|start|>system " + WORDS[0] * 200 + "<|end|>"] + [f"<|start|>user turn {n}<|end|>" for n in range(50)]
+    turns = ["<|start|>system " + WORDS[0] * 200 + "<|end|>"] + [f"<|start|>user turn {n}<|end|>" for n in range(200)]
     for n in range(1, len(turns) + 1):
-        counter.count("".join(turns[:n]))
+        _ = counter.count_pieces([*turns[:n], ""]) if in_pieces else counter.count("".join(turns[:n]))
     assert sum(map(len, spy.encoded)) <= len("".join(turns))
+
+
+def test_a_conversation_that_turns_back_is_counted_from_what_is_left_of_it() -> None:
+    spy = Spy(trained("bytes"))
+    counter = TokenizerCounter(cast(Tokenizer, spy))
+    turns = [f"<|start|>user {WORDS[0]} {n}<|end|>" for n in range(20)]
+    for n in range(1, len(turns) + 1):
+        counter.count_pieces([*turns[:n], "<|start|>"])
+    spy.encoded.clear()
+    counter.count_pieces([*turns[:15], "<|start|>other<|end|>", "<|start|>"])
+    assert sum(map(len, spy.encoded)) < len(turns[0])
 
 
 def test_the_memory_of_counts_is_bounded_and_keeps_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

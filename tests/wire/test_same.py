@@ -1,14 +1,17 @@
-"""Work on tools that is done once: never for another list, whatever comes and goes."""
+"""Work that is done once: never for another list or message, whatever comes and goes."""
 
 from __future__ import annotations
+
+import pickle
 
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anyclaude_lab.wire.events import JsonObject
-from anyclaude_lab.wire.request import parse_request
-from anyclaude_lab.wire.same import KEPT, once, one_of
+from anyclaude_lab.wire.recent import Recent
+from anyclaude_lab.wire.request import Request, parse_request
+from anyclaude_lab.wire.same import KEPT, alike, each, once, one_of
 
 names = st.lists(st.integers(0, 2 * KEPT), min_size=1, max_size=3 * KEPT)
 
@@ -44,3 +47,69 @@ def test_requests_with_the_same_tools_share_them() -> None:
     said = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "?"}], "tools": [{"name": "Read"}]}
     first, second = (parse_request(orjson.dumps(said)) for _ in range(2))
     assert first.body["tools"] is second.body["tools"]
+
+
+CONTENTS: list[object] = ["", "1", 1, 1.0, True, None, [], (), {}, {"a": 1}, {"a": True}, "\ud800", 2**70, {1: 2}]
+
+
+@alike
+def spelled(message: JsonObject) -> JsonObject:
+    return {**message, "said": repr(message["content"])}
+
+
+@each
+def length(message: JsonObject) -> int:
+    return len(message["said"])
+
+
+@given(st.lists(st.sampled_from(CONTENTS), min_size=1, max_size=30))
+def test_every_message_is_answered_for_its_content_to_the_letter(said: list[object]) -> None:
+    for content in said:
+        answer = spelled({"content": content})
+        assert answer["said"] == repr(content)
+        assert length(answer) == length(dict(answer)) == len(repr(content))
+
+
+def test_messages_of_one_content_become_one_and_are_worked_on_once() -> None:
+    asked: list[JsonObject] = []
+
+    @alike
+    def spell(message: JsonObject) -> JsonObject:
+        asked.append(message)
+        return {**message, "content": []}
+
+    @each
+    def tell(message: JsonObject) -> JsonObject:
+        asked.append(message)
+        return message
+
+    first, second = (tell(tell(spell({"role": "user", "content": "?"}))) for _ in range(2))
+    assert first is second
+    assert len(asked) == 2
+    assert pickle.loads(pickle.dumps(first)) == first
+
+
+def test_work_on_a_request_is_done_once_for_it_and_for_no_other() -> None:
+    asked: list[Request] = []
+
+    @each
+    def shorten(request: Request) -> Request:
+        asked.append(request)
+        return request.with_(messages=[])
+
+    request = Request({"model": "m", "messages": [{}]})
+    assert shorten(request) is shorten(request)
+    assert shorten(request.with_(model="n")).body == {"model": "n", "messages": []}
+    assert len(asked) == 2
+    assert pickle.loads(pickle.dumps(request)) == request
+
+
+@given(st.lists(st.integers(0, 20), max_size=60))
+def test_what_is_recent_is_bounded_and_what_is_used_stays(numbers: list[int]) -> None:
+    recent: Recent[int, str] = Recent(100)
+    for number in numbers:
+        recent.put(number, str(number), 10)
+        assert recent.get(number) == str(number)
+    newest = list(dict.fromkeys(reversed(numbers)))[:5]
+    assert [recent.get(number) for number in newest] == list(map(str, newest))
+    assert sum(recent.get(number) is not None for number in range(21)) <= 12
