@@ -16,7 +16,7 @@ from jinja2.utils import Namespace
 
 from anyclaude_lab.wire.recent import Recent, told
 
-KEPT_BYTES = 32 * 1024 * 1024  # of rendered messages and of what they were rendered from
+KEPT_BYTES = 16 * 1024 * 1024  # of rendered messages and of what they were rendered from
 LARGEST_SURROUNDINGS = 1024 * 1024  # bytes, of the variables around a loop; more of it is a history, not a setting
 
 _Key = tuple[bytes, ...]
