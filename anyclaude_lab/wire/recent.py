@@ -33,7 +33,9 @@ class Recent(Generic[K, V]):
         return found[0]
 
     def put(self, key: K, value: V, size_bytes: int) -> None:
-        """`size_bytes`: of key and value."""
+        """`size_bytes`: of key and value. What is larger than an eighth of all is not kept."""
+        if size_bytes > self._limit_bytes // 8:
+            return
         _, replaced_bytes = self._late.get(key, (None, 0))
         self._late[key] = value, size_bytes
         self._bytes += size_bytes - replaced_bytes

@@ -182,7 +182,7 @@ def test_the_date_is_asked_for_each_time() -> None:
 
 
 def test_what_is_remembered_is_bounded_and_the_newest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyclaude_lab.render.rounds.KEPT_BYTES", 8000)
+    monkeypatch.setattr("anyclaude_lab.render.rounds.KEPT_BYTES", 16_000)
     template = ChatTemplate("{% for m in messages %}{{ m.content }}!{% endfor %}")
     many = [{"role": "user", "content": f"{n} " * 100} for n in range(50)]
     first = template.pieces(many[:1])[0]

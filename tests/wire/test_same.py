@@ -112,4 +112,6 @@ def test_what_is_recent_is_bounded_and_what_is_used_stays(numbers: list[int]) ->
         assert recent.get(number) == str(number)
     newest = list(dict.fromkeys(reversed(numbers)))[:5]
     assert [recent.get(number) for number in newest] == list(map(str, newest))
+    recent.put(99, "large", 13)
+    assert recent.get(99) is None
     assert sum(recent.get(number) is not None for number in range(21)) <= 12
