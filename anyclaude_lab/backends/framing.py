@@ -11,6 +11,7 @@ from typing import Protocol
 
 SIZE = re.compile(rb"[0-9a-fA-F]{1,15}[ \t]*(?:;[^\r\n]*)?")
 PLAIN_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}")
+PLAIN_LINE_BYTES = 18  # a size and nothing else
 LONGEST_LINE_BYTES = 64 * 1024
 MANY_BYTES = 2048  # from which on chunks are looked at together
 
@@ -87,9 +88,10 @@ class Chunked:
             data, self._rest = self._rest + data, b""
         at, size = 0, len(data)
         between = not (self._left or self._behind_chunk or self._trailers)
-        if between:
-            end = data.find(b"\r\n")
-            if (length := _plain_size(data[:end])) and end + 4 + length == size and data.endswith(b"\r\n"):
+        if between and not self.ended:
+            end = data.find(b"\r\n", 0, PLAIN_LINE_BYTES)
+            length = _plain_size(data[:end]) if end > 0 else 0
+            if length and end + 4 + length == size and data.endswith(b"\r\n"):
                 pieces.append(data[end + 2 : -2])  # one whole chunk, as it comes where tokens are being made
                 return
             at = _take_many(data, pieces) if size > MANY_BYTES else 0
@@ -103,7 +105,7 @@ class Chunked:
                 continue
             end = data.find(b"\r\n", at)
             line = data[at:end]
-            if between and end > at and (length := _plain_size(line)):
+            if between and at < end < at + PLAIN_LINE_BYTES and (length := _plain_size(line)):
                 stop = end + 2 + length
                 if data[stop : stop + 2] == b"\r\n":  # a whole chunk
                     pieces.append(data[end + 2 : stop])

@@ -52,6 +52,14 @@ def test_many_chunks_in_one_read_are_those_of_many_reads(
     assert once.ended is slowly.ended is (not missing)
 
 
+@given(pieces_of_body, st.binary(max_size=9))
+def test_what_follows_the_end_is_no_body(pieces: list[bytes], more: bytes) -> None:
+    sent = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+    body = Chunked()
+    assert read(body, sent, []) == b"".join(pieces)
+    assert read(body, b"1\r\nx\r\n" + more, []) == b""
+
+
 def test_a_fault_behind_many_chunks_is_found() -> None:
     pieces: list[bytes] = []
     with pytest.raises(Unframed):
