@@ -9,11 +9,15 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anyclaude_lab import __version__
 from anyclaude_lab.errors import AnyclaudeError, SettingsError
 from anyclaude_lab.proxy.arguments import Arguments, parse
 from anyclaude_lab.settings import FILE_NAME, PREFERRED_PORT, Secret, Settings, home_folder, load_settings
+
+if TYPE_CHECKING:
+    from anyclaude_lab.proxy.running import RunningProxy
 
 STATE_FOLDER = ".anyclaude"  # in the user's home
 USAGE_ERROR, BACKEND_ERROR = 2, 4
@@ -115,6 +119,7 @@ async def serve(
     settings: Settings, claude_args: Sequence[str], environ: Mapping[str, str], *, state_folder: Path
 ) -> int:
     """Serve until told to stop, or, as a launcher, until Claude Code ends; returns the exit code."""
+    from anyclaude_lab.proxy.client_environment import start_line
     from anyclaude_lab.proxy.loop import spare_the_collector
     from anyclaude_lab.proxy.running import running
 
@@ -127,13 +132,18 @@ async def serve(
     async with running(settings, state_folder=state_folder, console=console, probe=settings.probe) as proxy:
         spare_the_collector()
         variant, port = proxy.serving.variant, proxy.server.port
+
+        def line(url: str, asks: bool) -> str:
+            token = "TOKEN" if asks else None  # the reader has been told it, or set it
+            return start_line(settings, url, proxy.model_id, token, variant.window_tokens)
+
         if proxy.token is not None:
-            _warn_of_the_network(settings, proxy.token, port)
+            _warn_of_the_network(settings, proxy.token, port, line(f"http://THIS-MACHINE:{port}", True))
         if settings.port is None and port != PREFERRED_PORT:
             print(f"anyclaude: port {PREFERRED_PORT} is taken, using {port}", file=sys.stderr)
         if claude is None:
             stop = _told_to_stop()  # before anybody is told that this runs, and may end it
-            _announce(settings, proxy.url, proxy.model_id, variant.window_tokens)
+            _announce(settings, proxy, line(proxy.url, proxy.client_token is not None))
             await stop.wait()
             return 0
         if settings.record_dir is not None:
@@ -149,28 +159,28 @@ async def serve(
             claude=claude,
             model_id=proxy.model_id,
             window_tokens=window,
+            token=proxy.client_token,
         )
 
 
-def _warn_of_the_network(settings: Settings, token: Secret, port: int) -> None:
+def _warn_of_the_network(settings: Settings, token: Secret, port: int, start_line: str) -> None:
     made = settings.access_token is None
     shown = token.reveal() if made else "(the one you set)"
     print(
         f"anyclaude: WARNING: listening on {settings.host}, every machine that reaches port {port} can ask this proxy, "
         f"over plain HTTP, with the access token {shown}\n"
-        f"anyclaude: there: ANTHROPIC_BASE_URL=http://THIS-MACHINE:{port} ANTHROPIC_AUTH_TOKEN=TOKEN claude",
+        f"anyclaude: there: {start_line}",
         file=sys.stderr,
     )
 
 
-def _announce(settings: Settings, url: str, model_id: str, window_tokens: int | None) -> None:
+def _announce(settings: Settings, proxy: RunningProxy, start_line: str) -> None:
     from anyclaude_lab.compose import EMBEDDED_NAME
-    from anyclaude_lab.proxy.client_environment import start_line
 
-    print(f"anyclaude {__version__}, mode {settings.mode}: listening on {url}")
-    print(f"dashboard: {url}/")
-    print(f"start Claude Code with: {start_line(settings, url, model_id, window_tokens=window_tokens)}")
-    if model_id.endswith("/" + EMBEDDED_NAME):
+    print(f"anyclaude {__version__}, mode {settings.mode}: listening on {proxy.url}")
+    print(f"dashboard: {proxy.url}/")
+    print(f"start Claude Code with: {start_line}")
+    if proxy.model_id.endswith("/" + EMBEDDED_NAME):
         print(
             "NOTE: no model is configured; a tiny DEMONSTRATION model answers. It calls tools and can do little else.\n"
             "      A real one: LOCAL_URL=http://127.0.0.1:8080/v1, or --model /path/to/mlx-model, or --mode openrouter."

@@ -9,6 +9,7 @@ client past the base URL is taken out.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from anyclaude_lab.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DUMMY_TOKEN = "local"  # noqa: S105  any text is enough for "logged in"; it is never checked
+TOKEN_HEADER = "x-anyclaude-token"  # noqa: S105  for clients whose other credential is meant for the API behind us
 
 # Credentials, and headers that may hold one, of the user's own account or gateway.
 CREDENTIALS = (
@@ -93,15 +95,14 @@ def client_model_id(model: str | None) -> str:
 
 
 def start_line(
-    settings: Settings, base_url: str, model_id: str, token: str = DUMMY_TOKEN, window_tokens: int | None = None
+    settings: Settings, base_url: str, model_id: str, token: str | None = None, window_tokens: int | None = None
 ) -> str:
-    """The one line that starts Claude Code behind a proxy that runs. `token`: what that proxy lets in."""
-    if not settings.translating:
-        return f"ANTHROPIC_BASE_URL={base_url} claude"
-    room = _room(window_tokens)
-    told = {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_AUTH_TOKEN": token}
-    told |= {WINDOW: room[WINDOW]} if WINDOW in room else {}  # without it, a window of a million tokens is assumed
-    return f"{' '.join(f'{name}={value}' for name, value in told.items())} claude --model {model_id}"
+    """The one line that starts Claude Code behind a proxy that runs. `token`: what that proxy asks for, if anything."""
+    told = {"ANTHROPIC_BASE_URL": base_url, **_credential(settings, token)}
+    if settings.translating and WINDOW in (room := _room(window_tokens)):
+        told[WINDOW] = room[WINDOW]  # without it, a window of a million tokens is assumed
+    named = f" --model {model_id}" if settings.translating else ""
+    return f"{' '.join(f'{name}={shlex.quote(value)}' for name, value in told.items())} claude{named}"
 
 
 def declared_window_tokens(window_tokens: int, output_cap_tokens: int) -> int:
@@ -123,11 +124,12 @@ def client_environment(
     window_tokens: int | None,
     model_id: str,
     user_env: Mapping[str, str],
+    token: str | None = None,
 ) -> ClientEnvironment:
     """What Claude Code needs to work through `base_url` in the mode of `settings`.
 
     `window_tokens` is the backend model's real window (None: unknown), `model_id` its name for the client
-    (`client_model_id`).
+    (`client_model_id`), `token` what the proxy asks for at that address (None: nothing).
     """
     wanted = _patience(settings.request_timeout_s) | {"CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
     unset: frozenset[str] = frozenset()
@@ -135,14 +137,22 @@ def client_environment(
         wanted |= _models(settings, model_id) | _room(window_tokens) | _manners()
         unset = frozenset((*CREDENTIALS, *DETOURS))
     ours = {"ANTHROPIC_BASE_URL": base_url, **_no_proxy(user_env)}
-    if settings.translating:
-        ours["ANTHROPIC_AUTH_TOKEN"] = DUMMY_TOKEN
+    ours |= _credential(settings, token, user_env.get("ANTHROPIC_CUSTOM_HEADERS"))
     kept_by_user = {name: user_env[name] for name in wanted if user_env.get(name)}
     return ClientEnvironment(
         set={**wanted, **kept_by_user, **ours},
         unset=unset - ours.keys(),
         notes=_notes(settings, user_env, unset, kept_by_user, window_tokens),
     )
+
+
+def _credential(settings: Settings, token: str | None, headers: str | None = None) -> dict[str, str]:
+    """What lets the client in. Where its own login is meant for the API, ours goes beside it, behind its `headers`."""
+    if settings.translating:
+        return {"ANTHROPIC_AUTH_TOKEN": token or DUMMY_TOKEN}
+    if token is None:
+        return {}
+    return {"ANTHROPIC_CUSTOM_HEADERS": "\n".join([*filter(None, [headers]), f"{TOKEN_HEADER}: {token}"])}
 
 
 def _models(settings: Settings, model_id: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from anyclaude_lab.backends.http import is_loopback
 from anyclaude_lab.errors import Forbidden, InvalidRequest, NotFound
-from anyclaude_lab.proxy.client_environment import DUMMY_TOKEN, client_environment, start_line
+from anyclaude_lab.proxy.client_environment import client_environment, start_line
 from anyclaude_lab.proxy.client_stream import STREAM_HEADERS
 from anyclaude_lab.proxy.live import Listener
 from anyclaude_lab.proxy.serving import Serving
@@ -170,9 +170,11 @@ def _slices(items: Sequence[JsonObject], size: int) -> Iterator[Sequence[JsonObj
 
 def _setup(serving: Serving, host: str, window_tokens: int | None) -> Html:
     settings, base_url, model_id = serving.settings, f"http://{host}", next(iter(serving.models), "")
-    wanted = client_environment(settings, base_url, window_tokens=window_tokens, model_id=model_id, user_env={})
     here = is_loopback(urlsplit(f"//{host}").hostname or "")
-    token = DUMMY_TOKEN if here else "ACCESS-TOKEN"
+    token = None if here else "ACCESS-TOKEN"
+    wanted = client_environment(
+        settings, base_url, window_tokens=window_tokens, model_id=model_id, user_env={}, token=token
+    )
     line = start_line(settings, base_url, model_id, token, window_tokens)
     return view.setup(line, wanted.set, sorted(wanted.unset))
 

@@ -12,9 +12,9 @@ from aiohttp import web
 from anyclaude_lab.backends.base import RawHeaders
 from anyclaude_lab.backends.http import is_loopback
 from anyclaude_lab.errors import AnyclaudeError, Forbidden, Unauthenticated
+from anyclaude_lab.proxy.client_environment import TOKEN_HEADER
 from anyclaude_lab.settings import Secret
 
-TOKEN_HEADER = "x-anyclaude-token"  # noqa: S105  for clients whose other credential is meant for the API behind us
 CARRIERS = (TOKEN_HEADER, "authorization", "x-api-key")
 OPEN_TO_ALL = ("/health/live",)
 

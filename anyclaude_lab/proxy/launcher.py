@@ -61,12 +61,15 @@ async def launch(
     claude: str,
     model_id: str,
     window_tokens: int | None,
+    token: str | None = None,
 ) -> int:
     """Run Claude Code through the proxy at `base_url` to its end; returns its exit code, 128 + n for signal n.
 
     Owns SIGINT, SIGTERM and SIGHUP meanwhile. Background sessions that still use the proxy are waited for.
     """
-    changes = client_environment(settings, base_url, window_tokens=window_tokens, model_id=model_id, user_env=environ)
+    changes = client_environment(
+        settings, base_url, window_tokens=window_tokens, model_id=model_id, user_env=environ, token=token
+    )
     for note in changes.notes:
         _say(note)
     code = await run_claude([claude, *claude_args], changes.applied_to(environ))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from anyclaude_lab import __version__
 from anyclaude_lab.backends.http import is_loopback
@@ -40,6 +41,12 @@ class RunningProxy:
     @property
     def url(self) -> str:
         return self.server.url
+
+    @property
+    def client_token(self) -> str | None:
+        """What a client of this machine has to send to `url`: nothing, unless that is an address for others too."""
+        here = is_loopback(urlsplit(self.url).hostname or "")
+        return None if here or self.token is None else self.token.reveal()
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from anyclaude_lab.proxy.client_environment import (
     declared_window_tokens,
     start_line,
 )
-from anyclaude_lab.settings import Settings
+from anyclaude_lab.proxy.running import RunningProxy
+from anyclaude_lab.settings import Secret, Settings
 
 URL = "http://127.0.0.1:49152"
 MODEL = "anthropic-local/qwen3"
@@ -145,6 +147,26 @@ def test_the_line_to_start_it_by_hand_tells_the_same_room() -> None:
     ]
     assert "CONTEXT" not in start_line(Settings(mode="local"), URL, MODEL)
     assert start_line(Settings(mode="claude"), URL, MODEL, window_tokens=200_000) == f"ANTHROPIC_BASE_URL={URL} claude"
+
+
+@pytest.mark.parametrize("mode", [*TRANSLATING, "claude"])
+def test_the_token_that_a_proxy_asks_for_goes_with_every_request(mode: Any) -> None:
+    settings, mine = Settings(mode=mode), {"ANTHROPIC_CUSTOM_HEADERS": "x-mine: 1"}
+    told = client_environment(settings, URL, window_tokens=None, model_id=MODEL, user_env=mine, token="t0ken").set
+    line = start_line(settings, URL, MODEL, "t0ken")
+    if settings.translating:
+        assert told["ANTHROPIC_AUTH_TOKEN"] == "t0ken" and "ANTHROPIC_AUTH_TOKEN=t0ken " in line
+    else:  # where the client's own login travels on
+        assert told["ANTHROPIC_CUSTOM_HEADERS"] == "x-mine: 1\nx-anyclaude-token: t0ken"
+        assert "ANTHROPIC_CUSTOM_HEADERS='x-anyclaude-token: t0ken' " in line and "AUTH_TOKEN" not in line
+
+
+@pytest.mark.parametrize(("url", "asked"), [("http://10.0.0.5:1", True), ("http://[::1]:1", False), (URL, False)])
+def test_a_client_of_this_machine_needs_the_token_at_an_address_for_all(url: str, asked: bool) -> None:
+    nothing: Any = None
+    server: Any = SimpleNamespace(url=url)
+    assert RunningProxy(nothing, server, MODEL, Secret("t0ken")).client_token == ("t0ken" if asked else None)
+    assert RunningProxy(nothing, server, MODEL, None).client_token is None
 
 
 def test_unknown_window_is_not_invented() -> None:
