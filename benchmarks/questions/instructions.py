@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -22,6 +23,8 @@ TOTALS = re.compile(r"^(?:totals|summary): (\d+)", re.MULTILINE)
 
 def figures(options: Options) -> Table:
     """A row for each way through the proxy, in millions of instructions a reply."""
+    if shutil.which("callgrind_control") is None:
+        raise SystemExit("instructions: valgrind is not installed, and it does the counting; install the package.")
     with tempfile.TemporaryDirectory() as scratch:
         under = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={scratch}/%p", "--quiet")
         with running(None, under=under) as started:
