@@ -12,7 +12,7 @@ from anyclaude_lab.lab.arms import embedded_renderer, plan_of
 from anyclaude_lab.lab.frames import frame
 from anyclaude_lab.lab.rendered import Renderer
 from anyclaude_lab.lab.turn import Turn
-from anyclaude_lab.lab.variant import Variant
+from anyclaude_lab.lab.variant import Variant, checked
 from anyclaude_lab.prompt.pipeline import Report, reported, run
 from anyclaude_lab.prompt.sections import Sections, measured
 from anyclaude_lab.trace.read import Recorded
@@ -65,7 +65,7 @@ def explain(
 ) -> Explanation:
     """Explain a request (a body is one as well) or a recorded turn. Rendered as the embedded model reads it."""
     request = _request(request_or_turn)
-    renderer = renderer or embedded_renderer(variant.adapter)
+    renderer = renderer or embedded_renderer(checked(variant).adapter)
     sent, _, steps = run(request, plan_of(variant)) if variant.translates else (request, None, [])
     prompt = renderer.prompt(sent)
     return Explanation(

@@ -76,7 +76,7 @@ def replay_on_ray(
     its environment. Raises SettingsError, and BackendFailed where a worker is lost: what was finished is in `out`, and
     the same call goes on.
     """
-    check(variants, pace)
+    check(variants, pace, repeat)
     plan = planned(sessions_of(traces, None, turns_per_session), variants, repeat, seed)
     head = head_of(variants, seed=seed, repeat=repeat, shard=None, pace=pace, workers=workers,
                    cache_policy="own server for each worker, nonce per arm")  # fmt: skip

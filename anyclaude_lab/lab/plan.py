@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from anyclaude_lab.errors import InvalidRequest, SettingsError
 from anyclaude_lab.lab.cells import cell_key
@@ -38,6 +39,8 @@ def sessions_of(
     traces: Traces | Sequence[Turn], shard: tuple[int, int] | None, turns_per_session: int | None
 ) -> Sessions:
     """The turns that can be asked again, by session, in the order they were asked."""
+    if isinstance(traces, str | Path):
+        raise SettingsError(f"{str(traces)!r} is a name; give traces: lab.load({str(traces)!r}).")
     found: Sessions = {}
     for turn in _read(traces) if isinstance(traces, Traces) else traces:
         exchange = turn.recorded

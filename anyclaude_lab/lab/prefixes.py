@@ -19,7 +19,7 @@ from anyclaude_lab.lab.metrics.reuse import shared_tokens
 from anyclaude_lab.lab.rendered import Renderer
 from anyclaude_lab.lab.rows import Row, TraceRows
 from anyclaude_lab.lab.turn import Turn
-from anyclaude_lab.lab.variant import Variant
+from anyclaude_lab.lab.variant import Variant, checked
 from anyclaude_lab.prompt.lane import LaneState
 from anyclaude_lab.prompt.pipeline import run
 from anyclaude_lab.trace.read import Recorded
@@ -41,7 +41,7 @@ def prefix_breaks(
     """
     if order not in ORDERS:
         raise SettingsError(f'"{order}" is no order; there are: {", ".join(ORDERS)}.')
-    renderer = renderer or embedded_renderer(variant.adapter)
+    renderer = renderer or embedded_renderer(checked(variant).adapter)
     found = (_place(row) | told.as_json() for row, _, _, told in broken(traces, variant, renderer, order))
     return PrefixBreaks.of(found, COLUMNS, variant=variant.name, tokenizer=renderer.name, order=order)
 

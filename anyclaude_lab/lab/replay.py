@@ -33,7 +33,7 @@ from anyclaude_lab.lab.rendered import Prompt
 from anyclaude_lab.lab.run import Run
 from anyclaude_lab.lab.scripted import ScriptedBackend, simulated_s
 from anyclaude_lab.lab.turn import Turn
-from anyclaude_lab.lab.variant import Variant
+from anyclaude_lab.lab.variant import Variant, checked
 from anyclaude_lab.prompt.sections import measured
 from anyclaude_lab.render.tokens import characters
 from anyclaude_lab.wire.events import JsonObject
@@ -87,7 +87,7 @@ async def replay_async(
     there session by session, and sessions that are there already are not asked again: a run that was stopped goes on.
     Raises SettingsError; what a backend fails at is a row with `error`.
     """
-    check(variants, pace)
+    check(variants, pace, repeat)
     sessions = sessions_of(traces, shard, turns_per_session)
     head = head_of(variants, seed=seed, repeat=repeat, shard=shard, pace=pace, cache_policy="own server, nonce per arm")
     done = kept_cells(out, head)
@@ -109,12 +109,14 @@ async def replay_async(
     return Run(head, cells)
 
 
-def check(variants: Sequence[Variant], pace: str) -> None:
+def check(variants: Sequence[Variant], pace: str, repeat: int) -> None:
     """Raises SettingsError where this is nothing to replay by."""
-    if not variants or len({v.name for v in variants}) != len(variants):
+    if not variants or len({checked(v).name for v in variants}) != len(variants):
         raise SettingsError("Give at least one variant, each with a name of its own.")
     if pace not in PACES:
         raise SettingsError(f'"{pace}" is no pace; there are: {", ".join(PACES)}.')
+    if not isinstance(repeat, int) or repeat < 1:
+        raise SettingsError(f"repeat is {repeat!r}; allowed is a whole number from 1 on.")
 
 
 async def _started(backends: Backends, variants: Sequence[Variant]) -> None:

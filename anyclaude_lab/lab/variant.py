@@ -93,6 +93,13 @@ def _refuse_wrong_types(given: Mapping[str, Any]) -> None:
         raise SettingsError("A variant needs a name.")
 
 
+def checked(found: object) -> Variant:
+    """What has to be a variant. Raises SettingsError where it is something else, such as its name alone."""
+    if not isinstance(found, Variant):
+        raise SettingsError(f"{found!r} is no variant; make one: lab.variant(name, backend=...).")
+    return found
+
+
 class _Variants:
     """`lab.variant(...)` makes one; `lab.variant.from_settings()` is what the proxy would do."""
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import anyclaude_lab as lab
 from anyclaude_lab.cli import main
+from anyclaude_lab.errors import SettingsError
 from tests.trace.record_sessions import BUNDLED
 
 GOOD = (BUNDLED / "short-fix.jsonl").read_bytes()
@@ -78,3 +80,19 @@ def test_an_archive_of_something_else_is_no_session(folder: Path, capsys: pytest
     (folder.parent / "web.har").write_text(json.dumps({"log": {"version": "1.2", "entries": [entry]}}))
     assert main(["import", "web.har", "--out", "imported"]) == 2
     assert "web.har: none of its 1 entries" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (lambda one: lab.replay("traces", [one], progress=False), "lab.load('traces')"),
+        (lambda one: lab.replay(lab.load(BUNDLED), ["scripted"], progress=False), "'scripted' is no variant"),
+        (lambda one: lab.replay(lab.load(BUNDLED), [one], repeat=0, progress=False), "repeat is 0"),
+        (lambda one: lab.prefix_breaks(lab.load(BUNDLED), one.name), "is no variant"),
+        (lambda one: lab.explain({"model": "m", "messages": []}, one.name), "is no variant"),
+    ],
+)
+def test_a_slip_in_a_notebook_is_a_sentence(mistake: Callable[[lab.Variant], object], said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        mistake(lab.variant("one", backend="scripted"))
+    assert said in refused.value.message
