@@ -201,6 +201,14 @@ def _backend(settings: Settings, remembered: CapabilityFile) -> tuple[Backend, S
     return local, (local,)
 
 
+def no_place(state_folder: Path, why: str) -> SettingsError:
+    """What is said where the files of a model server that runs cannot be kept."""
+    return SettingsError(
+        f"No model server can be started, because {state_folder} cannot be used ({why}): "
+        "make it a folder that can be written, or set HOME to one, or LOCAL_URL to a server that runs."
+    )
+
+
 async def _started(
     settings: Settings, state_folder: Path, stack: AsyncExitStack, gated: Callable[[Backend], Backend]
 ) -> Backend:
@@ -217,10 +225,7 @@ async def _started(
             shared_server(spec, run_dir=state_folder / "run", log_dir=state_folder / "logs")
         )
     except OSError as error:
-        raise SettingsError(
-            f"No model server can be started, because {state_folder} cannot be used ({error.strerror or error}): "
-            "make it a folder that can be written, or set HOME to one, or LOCAL_URL to a server that runs."
-        ) from None
+        raise no_place(state_folder, error.strerror or str(error)) from None
     name = EMBEDDED_NAME if settings.local.source == "embedded" else Path(settings.local.model_path or model).name
 
     def connect(url: str) -> Backend:

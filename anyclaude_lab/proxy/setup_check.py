@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform
 import socket
 import sys
@@ -95,6 +96,7 @@ async def check_backend(settings: Settings, *, home: Path) -> list[Finding]:
 
     try:
         if settings.mode == "local" and settings.local.source != "url":
+            _check_place(home / ".anyclaude")
             return [_check_model(settings)]
         async with asyncio.timeout(HEALTH_S + LEARN_S), composed(settings, state_folder=home / ".anyclaude") as parts:
             complaint = await parts.variant.backend.health()
@@ -155,6 +157,18 @@ def check_window(window_tokens: int | None, mode: str) -> Finding:
         sentence = f"{window_tokens} tokens are too few for Claude Code: load the model with 32768 or more"
         return Finding(Level.WARNING, "window", sentence)
     return Finding(Level.FINE, "window", f"{window_tokens} tokens")
+
+
+def _check_place(state_folder: Path) -> None:
+    """Raises `SettingsError` where a server that is started could not keep its files; makes nothing."""
+    from anyclaude_lab.compose import no_place
+
+    try:
+        there = next(folder for folder in (state_folder, *state_folder.parents) if folder.exists())
+    except OSError as error:
+        raise no_place(state_folder, error.strerror or str(error)) from None
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise no_place(state_folder, f"{there} is no folder that can be written")
 
 
 def _check_model(settings: Settings) -> Finding:

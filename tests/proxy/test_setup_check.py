@@ -255,6 +255,16 @@ def test_nothing_configured_needs_nothing_and_starts_nothing(machine: Machine) -
     assert not (machine.home / ".anyclaude" / "run").exists()
 
 
+@posix_only
+def test_a_home_in_which_no_server_could_be_started(machine: Machine) -> None:
+    require_mlx()
+    machine.install_claude()
+    (machine.home / ".anyclaude").touch()
+    done = machine.check()
+    assert done.returncode == 4, done.stdout
+    assert "No model server can be started" in lines(done)["backend"]
+
+
 class Elsewhere(StandIn):
     """A web server that is no model server."""
 
