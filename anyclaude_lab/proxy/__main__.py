@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         if arguments.text is not None:
-            print(arguments.text)
+            print(arguments.text, flush=True)
             return 0
         if arguments.trust:
             return _trust(_current_folder() / FILE_NAME)
@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AnyclaudeError as failure:
         print(f"anyclaude: {failure.message}", file=sys.stderr)
         return BACKEND_ERROR
+    except BrokenPipeError:  # whoever read it has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -102,6 +104,15 @@ def test_it_may_be_ended_as_soon_as_it_says_that_it_runs(
     monkeypatch.setattr("anyclaude_lab.proxy.loop.spare_the_collector", lambda: None)
     monkeypatch.setattr(program, "_announce", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert program.main(["--proxy-only", "--port", "0"]) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_who_reads_may_stop_reading(unbuffered: str) -> None:
+    command = f"(sleep 0.2; exec {sys.executable} -m anyclaude_lab.proxy --help) | :"
+    environ = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, env=environ)
+    assert done.stderr == ""
 
 
 def test_a_backend_that_fails_before_anything_runs(
