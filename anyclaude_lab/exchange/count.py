@@ -1,8 +1,8 @@
 """How many tokens a prompt has, without generating anything.
 
 The best way that is there: the backend's own endpoint, else the model's tokenizer and chat template, else those of
-another model of its family, else characters; the last two are calibrated by what the backend reported for earlier
-requests. Every count says how it was made and whether it is exact.
+another model of its family, else a vocabulary of tiktoken's, else characters; the last three are calibrated by what the
+backend reported for earlier requests. Every count says how it was made and whether it is exact.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,9 +12,20 @@ from anyclaude_lab.backends.model_folder import downloaded_models, model_folder
 from anyclaude_lab.errors import SettingsError
 from anyclaude_lab.models.families import GENERIC, family_of
 from anyclaude_lab.render.template import ChatTemplate
-from anyclaude_lab.render.tokens import TokenCounter, characters, from_tokenizer_json
+from anyclaude_lab.render.tokens import TokenCounter, VocabularyCounter, characters, from_tokenizer_json
 from anyclaude_lab.wire import json_text
 
+# tiktoken's vocabularies that are worth counting with: the file in its cache, and the SHA-256 by which it knows it.
+VOCABULARIES = {
+    "o200k_base": (
+        "fb374d419588a4632f3f557e76b4b70aebbca790",
+        "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+    ),
+    "cl100k_base": (
+        "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
+        "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+    ),
+}
 FAMILY_METHOD = "family tokenizer"
 
 
@@ -89,16 +102,36 @@ class Relative:
 
 
 def files_for(model_id: str) -> ModelFiles | None:
-    """What this machine has of a model that a server named, or of its family; None where it has neither.
+    """What this machine has of a model that a server named, of its family, or of tiktoken's; None where it has nothing.
 
-    Looks only where models were downloaded to; nothing is fetched.
+    Looks only where models were downloaded to, and where `TIKTOKEN_CACHE_DIR` points; nothing is fetched.
     """
     if own := model_folder(model_id):
         return FolderFiles(own, found=True)
     family = family_of(model_id)
-    if family is GENERIC:
-        return None
-    for name, folder in downloaded_models():
+    for name, folder in downloaded_models() if family is not GENERIC else ():
         if family_of(name) is family and (folder / "tokenizer.json").is_file():
             return FolderFiles(folder, own=False, found=True)
+    return _vocabulary()
+
+
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    """A tokenizer of tiktoken's, and no template."""
+
+    counter: TokenCounter
+    template: ChatTemplate | None = None
+
+
+def _vocabulary() -> _Vocabulary | None:
+    """The newest that lies in tiktoken's cache, if it is installed. It would fetch one that is missing or spoilt."""
+    cache = os.environ.get("TIKTOKEN_CACHE_DIR")
+    for name, (file, digest) in VOCABULARIES.items() if cache else ():
+        path = Path(cache or "", file)
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+            try:
+                import tiktoken
+            except ImportError:
+                return None
+            return _Vocabulary(VocabularyCounter(tiktoken.get_encoding(name)))
     return None

@@ -32,6 +32,7 @@ HEAVY = {
     "jinja2",
     "httpx",
     "psutil",
+    "tiktoken",
     "IPython",
     "ipywidgets",
     "anywidget",
