@@ -22,7 +22,7 @@ from tests.requirements import require_ray
 BUNDLED = Path(__file__).parents[2] / "traces"
 VARIANTS = [lab.variant("plain", backend="scripted"), lab.variant("stubs", backend="scripted", stub_tools=True)]
 # Of what a server's cache holds, which depends on the other sessions that it was asked.
-TIMES = {"ttfb_s", "ttft_s", "ttft_visible_s", "tt_tool_s", "e2e_s"}
+TIMES = {"ttfb_s", "ttft_s", "ttft_visible_s", "tt_tool_s", "tt_tool_complete_s", "e2e_s", "stream_close_s"}
 CACHE = {"ideal_tokens", "expected_tokens", "prompt_tokens_cached", *TIMES}
 FILES = [BUNDLED / f"{name}.jsonl" for name in ("short-fix", "broken-prefix", "subagents")]  # two of one shard
 
