@@ -15,10 +15,10 @@ from benchmarks.proxies.measure import RELAY, Load, Measured, measure, running
 
 UNPACED, PACED = Load(4, 1, 0), Load(8, 8, 4)
 LIMITS = {
-    ("ours, translating", UNPACED): 5.7,
-    ("ours, translating", PACED): 3.0,
-    ("ours, passthrough", UNPACED): 3.3,
-    ("ours, passthrough", PACED): 2.1,
+    ("ours, translating", UNPACED): 4.8,
+    ("ours, translating", PACED): 2.8,
+    ("ours, passthrough", UNPACED): 3.2,
+    ("ours, passthrough", PACED): 2.0,
 }
 ROUNDS = 9
 
