@@ -7,6 +7,7 @@ are read together. What differs in anything else is left to the parsers.
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from typing import NamedTuple
 
 import orjson
@@ -14,7 +15,7 @@ import orjson
 _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*')
 BACKSLASH = ord("\\")  # as a number: looking for bytes in bytes costs ten times as much
 MOST_IN_VAIN = 8  # frames learned and never met again: this server changes more than the text
-MOST_AT_ONCE = 512  # frames that are read together, so that one that has to be mended costs no more than these
+MOST_AT_ONCE = 64  # frames that are read together: so many at most are looked at again where one has to be mended
 
 
 class Run(NamedTuple):
@@ -69,25 +70,34 @@ class RepeatedFrame:
 
     def read(self, data: bytes, at: int) -> Run | None:
         """The frames from `at` on, up to the first that is another, or not whole; None where that is the next one."""
-        if not self._head or not data.startswith(self._head, at):
-            return None
         head, tail = self._head, self._tail[:-2]
         before, behind = len(head), len(tail)
         insides: list[bytes] = []
-        for frame in data[at:].split(b"\n\n", MOST_AT_ONCE)[:-1]:
-            end = len(frame) - behind
-            if end < before or not (frame.startswith(head) and frame.endswith(tail)) or frame[end - 1] == BACKSLASH:
+        place = at
+        while head and len(insides) < MOST_AT_ONCE and data.startswith(head, place):
+            start = place + before
+            blank_line = data.find(b"\n\n", start)
+            end = blank_line - behind
+            if end < start or not data.startswith(tail, end) or data[end - 1] == BACKSLASH:
                 break
-            insides.append(frame[before:end])
-        texts = _texts(insides)
-        if texts is None:  # a quote that closes nothing, or what is no string
-            insides = insides[:1]
-            texts = _texts(insides)
+            insides.append(data[start:end])
+            place = blank_line + 2
+        texts = _sound(insides)
         if not texts:
             return None
         self._in_vain = 0
+        insides = insides[: len(texts)]
         around = before + behind + 2
         return Run(texts, insides, around, at + sum(map(len, insides)) + len(insides) * around)
+
+
+def _sound(insides: list[bytes]) -> list[str]:
+    """The strings, up to the first that is none."""
+    texts = _texts(insides)
+    if texts is None:
+        each = (_texts([inside]) for inside in insides)
+        texts = [one for found in takewhile(lambda found: found is not None, each) for one in found or ()]
+    return texts
 
 
 def _texts(insides: list[bytes]) -> list[str] | None:
