@@ -12,14 +12,13 @@ always delivered, for it is worth more than a retry.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 
 from anyclaude_lab.errors import AnyclaudeError, BackendFailed, StreamCut
-from anyclaude_lab.wire import json_text
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, JsonObject, Usage, error, message_delta, message_start, message_stop
+from anyclaude_lab.wire.openai_chunk import object_in, only_text, reasoning_in, typed_parts
 from anyclaude_lab.wire.openai_dialect import Dialect
 from anyclaude_lab.wire.openai_errors import error_in
 from anyclaude_lab.wire.openai_reply import ReplyAssembler, ReplyContext, Reshape
@@ -212,7 +211,7 @@ class OpenAIStreamDecoder:
             data = item.data
             if data and data[:1] != b"{" and data.strip() == b"[DONE]":
                 events += self._done()
-            elif data and (chunk := _loads(data)) is not None:
+            elif data and (chunk := object_in(data)) is not None:
                 events += self._chunk(chunk, item.raw)
             if self.ending is not Ending.OPEN:
                 break
@@ -229,7 +228,7 @@ class OpenAIStreamDecoder:
         if not choices:
             # The usage chunk is the last one; a server that then keeps the connection open need not be waited for.
             return self._complete() if self._finished and chunk.get("usage") else []
-        if len(choices) == 1 and (text := _only_text(chunk)) is not None:
+        if len(choices) == 1 and (text := only_text(chunk)) is not None:
             self._repeated.learn(raw, text)
         for choice in choices:
             if not isinstance(choice, dict) or choice.get("index", 0) != 0:
@@ -246,11 +245,11 @@ class OpenAIStreamDecoder:
     def _choice(self, choice: JsonObject, delta: JsonObject) -> None:
         content = delta.get("content")
         if len(delta) > 1 or content is None:  # a piece of text alone is the hot path
-            self._reply.reasoning(_reasoning(delta))
+            self._reply.reasoning(reasoning_in(delta))
         if isinstance(content, str):
             self._reply.text(content)
         elif content:
-            thoughts, text = _typed_parts(content)
+            thoughts, text = typed_parts(content)
             self._reply.reasoning(thoughts)
             self._reply.text(text)
         if len(delta) > 1 or content is None:
@@ -344,62 +343,10 @@ class OpenAIStreamDecoder:
 
     def _read_body(self, raw: bytes) -> list[Event]:
         """A body that was no stream of events."""
-        body = _loads(raw)
+        body = object_in(raw)
         if body is None:
             return self._fail(BackendFailed(f"{self._dialect.label} answered with no stream: {_excerpt(raw)}"))
         return self.decode_completion(body)
-
-
-def _loads(data: bytes) -> JsonObject | None:
-    """The JSON object of one event; None for anything else, which is noise between events."""
-    try:
-        value = json_text.loads(data)
-    except ValueError:
-        return None
-    if isinstance(value, list) and value:  # quirk(Gemini's endpoint): an error comes as a list of one
-        value = value[0]
-    return value if isinstance(value, dict) else None
-
-
-# What a chunk can bring besides a piece of text; empty or null, each of them means nothing.
-_BESIDES_TEXT = ("error", "usage", "timings", "prompt_progress", "x_groq")
-
-
-def _only_text(chunk: JsonObject) -> str | None:
-    """The text of a chunk with one choice that brings nothing else; None for every other chunk."""
-    choice = chunk["choices"][0]
-    delta = choice.get("delta") if isinstance(choice, dict) else None
-    if not isinstance(delta, dict) or not isinstance(text := delta.get("content"), str):
-        return None
-    silent = not any(chunk.get(name) for name in _BESIDES_TEXT) and "error_message" not in chunk
-    first = choice.get("index", 0) == 0 and not choice.get("error") and not choice.get("finish_reason")
-    alone = not any(value for name, value in delta.items() if name not in ("content", "role"))
-    return text if silent and first and alone else None
-
-
-def _reasoning(delta: JsonObject) -> str:
-    """Reasoning under any of its names; servers that send two names send the same text twice."""
-    for field in ("reasoning_content", "reasoning"):
-        if isinstance(delta.get(field), str) and delta[field]:
-            return str(delta[field])
-    details = delta.get("reasoning_details")
-    if not isinstance(details, list):
-        return ""
-    return "".join(str(d.get("text") or d.get("summary") or "") for d in details if isinstance(d, dict))
-
-
-def _typed_parts(content: Any) -> tuple[str, str]:
-    """Reasoning and text of a content list. quirk(Mistral's API): `thinking` parts hold a list of text parts."""
-    thoughts, texts = [], []
-    for part in content if isinstance(content, list) else [content]:
-        if not isinstance(part, dict):
-            texts.append(str(part))
-        elif part.get("type") == "thinking":
-            inner = part.get("thinking")
-            thoughts.append(inner if isinstance(inner, str) else _typed_parts(inner or [])[1])
-        else:
-            texts.append(str(part.get("text") or ""))
-    return "".join(thoughts), "".join(texts)
 
 
 def _excerpt(body: JsonObject | bytes) -> str:
