@@ -67,8 +67,8 @@ def compiled(source: str, strftime_now: StrftimeNow | None) -> jinja2.Template:
     if strftime_now is not None:
         environment.globals["strftime_now"] = strftime_now
     tree = environment.parse(source)
-    environment.rounds = Rounds()  # type: ignore[attr-defined]  # how the changed tree finds it
-    remember(tree, environment.rounds)  # type: ignore[attr-defined]
+    environment.rounds = rounds = Rounds()  # type: ignore[attr-defined]  # how the changed tree finds it
+    remember(tree, rounds)
     return jinja2.Template.from_code(environment, environment.compile(tree), environment.make_globals(None))
 
 

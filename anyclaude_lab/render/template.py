@@ -120,7 +120,7 @@ def _pieces(written: Sequence[str | list[str]]) -> list[str]:
     """What a template wrote, loops it remembers as lists: behind the last of these all is one piece, the open end."""
     end = max((n for n, part in enumerate(written, start=1) if isinstance(part, list)), default=-_OPEN_WRITES)
     settled = [piece for part in written[:end] for piece in ([part] if isinstance(part, str) else part)]
-    return [*settled, "".join(written[end:])]  # type: ignore[arg-type]
+    return [*settled, "".join(written[end:])]  # type: ignore[arg-type]  # no list stands behind the last
 
 
 def template_message(message: JsonObject) -> JsonObject:

@@ -121,6 +121,6 @@ def each(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P]
             answer: Any = function(given, *args, **kwargs)
             result = Message(answer) if type(answer) is dict else answer
             made[key] = _UNCHANGED if result is given else result
-        return given if result is _UNCHANGED else result  # type: ignore[return-value]
+        return given if result is _UNCHANGED else result  # type: ignore[return-value]  # it made what it was given
 
     return remembered

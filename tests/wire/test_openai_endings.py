@@ -210,7 +210,7 @@ def test_an_error_behind_the_finish_does_not_take_the_answer_back() -> None:
 
 # --- status 200, and no stream
 
-LM_STUDIO_200 = b'{"error":"Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with context length of only 32768 tokens, which is not enough."}'  # noqa: E501
+LM_STUDIO_200 = b'{"error":"Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with context length of only 32768 tokens, which is not enough."}'  # noqa: E501  as the server wrote it
 BODIES: dict[str, tuple[bytes, type[Exception], Ending]] = {
     # lmstudio-ai/lmstudio-bug-tracker#2322: an overflow has status 200
     "LM Studio": (LM_STUDIO_200, PromptTooLong, Ending.ERROR),
