@@ -89,6 +89,8 @@ class Exchange:
 
     def hand_to(self, call: Call) -> None:
         """From now on it answers `call`, which asks the same."""
+        if call.request_id == self.call.request_id:
+            return
         self.call = replace(call, prompt_tokens=self.call.prompt_tokens)
 
     async def next(self) -> list[Event] | None:

@@ -7,6 +7,7 @@ new family is one row.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from anyclaude_lab.models.parsers import PARSERS, parser_of
 from anyclaude_lab.wire.tool_text import ToolTextParserFactory
@@ -72,6 +73,7 @@ GENERIC = Family(
 )
 
 
+@lru_cache(maxsize=256)
 def family_of(model_id: str | None) -> Family:
     """The family that a model id, a repository name or a path names."""
     name = (model_id or "").lower()

@@ -13,11 +13,13 @@ from typing import Any
 
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.same import each, once, one_of
 
 PREFIX = "x-anthropic-billing-header:"
 _HEADER = re.compile(rf"\s*{PREFIX}([^\n]*)[\r\n]*")  # a whole line; its fields are looked at one by one
 
 
+@each
 def remove_billing(request: Request) -> Request:
     """The request without its attribution block, wherever in `system` it stands; the same object if there is none.
 
@@ -26,13 +28,27 @@ def remove_billing(request: Request) -> Request:
     """
     changes: JsonObject = {}
     system = request.body.get("system")
-    if (rest := _without(system)) != system:
+    if (rest := _system_without(system)) is not system:
         changes["system"] = rest or None
     if any(message.get("role") == "system" for message in request.messages):
         messages = [_without_in_message(message) for message in request.messages]
         if messages != request.messages:
             changes["messages"] = [message for message in messages if message is not None]
     return request.with_(**changes) if changes else request
+
+
+def _system_without(system: Any) -> Any:
+    """The same object where there is nothing to take out."""
+    if isinstance(system, list):
+        return _blocks_without(system)
+    rest = _without(system)
+    return system if rest == system else rest
+
+
+@once
+def _blocks_without(blocks: list[JsonObject]) -> list[JsonObject]:
+    rest: list[JsonObject] = _without(blocks)
+    return blocks if rest == blocks else one_of(rest)
 
 
 def _without_in_message(message: JsonObject) -> JsonObject | None:

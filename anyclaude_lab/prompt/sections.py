@@ -40,10 +40,19 @@ def measured(request: Request, count: TextCount, *, since: tuple[Request, Sectio
         return earlier is not None and request.body.get(field) is earlier.body.get(field)
 
     return Sections(
-        known.system if same("system") else sum(count(str(block.get("text") or "")) for block in request.system),
+        known.system if same("system") else _system_size(request.body.get("system") or [], count),
         known.tools if same("tools") else _tools_size(request.body.get("tools") or [], count),
         known.messages if same("messages") else sum(message_size(message, count) for message in request.messages),
     )
+
+
+def _system_size(system: str | list[JsonObject], count: TextCount) -> int:
+    return _blocks_size(system, count) if isinstance(system, list) else count(system)
+
+
+@once
+def _blocks_size(blocks: list[JsonObject], count: TextCount) -> int:
+    return sum(count(str(block.get("text") or "")) for block in blocks)
 
 
 @once

@@ -18,7 +18,7 @@ import orjson
 from anyclaude_lab.prompt.deferred import loads_tools
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
-from anyclaude_lab.wire.same import alike, each, once
+from anyclaude_lab.wire.same import alike, each, once, one_of
 
 _DEPTH = 64  # schemas nest a handful of levels; deeper ones stay as they are
 _TOOL_KEYS = ("type", "name", "description", "input_schema")
@@ -33,7 +33,7 @@ def spell_canonically(request: Request) -> Request:
     """`system`, message contents and tool results as block lists, `cache_control` nowhere; the same object if so."""
     spelled: JsonObject = {}
     if request.body.get("system") is not None:
-        spelled["system"] = _spell_content(request.body["system"])
+        spelled["system"] = _spell_system(request.body["system"])
     if request.body.get("tools"):
         spelled["tools"] = _unmarked_tools(request.body["tools"])
     spelled["messages"] = [_spell_message(message) for message in request.messages]
@@ -89,6 +89,16 @@ def _without_thinking(message: JsonObject) -> JsonObject | None:
     if len(kept) == len(content):
         return message
     return {**message, "content": kept} if kept else None
+
+
+def _spell_system(system: Any) -> list[JsonObject]:
+    blocks: list[JsonObject] = one_of(as_blocks(system)) if isinstance(system, str) else system
+    return _unmarked_blocks(blocks) if isinstance(blocks, list) else []
+
+
+@once
+def _unmarked_blocks(blocks: list[JsonObject]) -> list[JsonObject]:
+    return one_of(_spell_content(blocks)) if any("cache_control" in block for block in blocks) else blocks
 
 
 @alike

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
+from anyclaude_lab.wire.same import once
 
 INTRODUCTION = "About this session; it belongs to your instructions:"
 
@@ -35,14 +36,7 @@ def stabilise(request: Request) -> Request:
 
     The same object where there is none, where it is all there is, or where no user speaks.
     """
-    directory = working_directory(request)
-    parts = [_split(str(block.get("text") or ""), directory) for block in request.system]
-    pieces = [piece for _, moved in parts for piece in moved]
-    kept = [
-        {**block, "text": text} if moved else block
-        for block, (text, moved) in zip(request.system, parts, strict=True)
-        if text or not moved
-    ]
+    kept, pieces = _parted(request.system, working_directory(request))
     first = next((i for i, message in enumerate(request.messages) if message.get("role") == "user"), None)
     if not pieces or first is None or not any(block.get("text", "").strip() for block in kept):
         return request
@@ -51,6 +45,18 @@ def stabilise(request: Request) -> Request:
     messages = request.messages
     messages[first] = {**messages[first], "content": [told, *as_blocks(messages[first].get("content"))]}
     return request.with_(system=kept, messages=messages)
+
+
+@once
+def _parted(system: list[JsonObject], directory: str | None) -> tuple[list[JsonObject], list[str]]:
+    """The blocks with what stays, and the pieces that move."""
+    parts = [_split(str(block.get("text") or ""), directory) for block in system]
+    kept = [
+        {**block, "text": text} if moved else block
+        for block, (text, moved) in zip(system, parts, strict=True)
+        if text or not moved
+    ]
+    return kept, [piece for _, moved in parts for piece in moved]
 
 
 def working_directory(request: Request) -> str | None:

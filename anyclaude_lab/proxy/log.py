@@ -92,7 +92,8 @@ class Log:
         self._tell_events(call, self._texts.rest(call.request_id))
         failed = bool(facts["error"])
         severity, least = ("WARNING", 0) if failed else ("INFO", 1)
-        self._write(severity, self.clean(one_line(facts)), say=True, least=least)
+        if self.console or self.level >= least:
+            self._write(severity, self.clean(one_line(facts)), say=True, least=least)
         if self.level < 2:
             return
         if facts["chosen"]:

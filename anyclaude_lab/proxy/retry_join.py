@@ -61,14 +61,16 @@ def twin_key(lane: str, request: Request) -> str:
     said = {name: asked[name] for name in KEYED if asked.get(name) is not None}
     body: JsonObject = {name: value for name, value in said.items() if value != MEANT_ANYWAY.get(name)}
     if "tools" in body:
-        body["tools"] = _tools_digest(body["tools"])
+        body["tools"] = _list_digest(body["tools"])
+    if "system" in body:
+        body["system"] = _list_digest(body["system"])
     body["messages"] = [_message_digest(message) for message in body.get("messages") or []]
     return hashlib.blake2b(lane.encode() + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @once
-def _tools_digest(tools: list[JsonObject]) -> str:
-    return hashlib.sha256(orjson.dumps(tools, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def _list_digest(tools: list[JsonObject]) -> str:
+    return hashlib.blake2b(orjson.dumps(tools, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @each

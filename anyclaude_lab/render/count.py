@@ -11,6 +11,7 @@ from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.render.template import ChatTemplate
 from anyclaude_lab.render.tokens import TokenCounter
 from anyclaude_lab.wire.events import JsonObject
+from anyclaude_lab.wire.same import once
 
 MEDIA_TOKENS = 1500  # an image, whatever its length in base64; models differ from 250 to 2000
 _FRAME_TOKENS = 4  # what templates write around one message
@@ -38,9 +39,14 @@ def count_request(body: JsonObject, counter: TokenCounter, template: ChatTemplat
             tokens = counter.count_pieces(pieces) + MEDIA_TOKENS * media
             return Count(tokens, f"template and {counter.method}", counter.exact and not media)
     parts = [part for message in messages for part in _texts(message)]
-    parts += [orjson.dumps(tool).decode() for tool in body.get("tools") or []]
-    tokens = sum(map(counter.count, parts)) + _FRAME_TOKENS * (len(messages) + 1) + MEDIA_TOKENS * media
+    tokens = sum(map(counter.count, parts)) + _tools_tokens(body.get("tools") or [], counter)
+    tokens += _FRAME_TOKENS * (len(messages) + 1) + MEDIA_TOKENS * media
     return Count(tokens, f"{counter.method}, without template", exact=False)
+
+
+@once
+def _tools_tokens(tools: list[JsonObject], counter: TokenCounter) -> int:
+    return sum(counter.count(orjson.dumps(tool).decode()) for tool in tools)
 
 
 def _without_media(messages: list[JsonObject]) -> tuple[list[JsonObject], int]:

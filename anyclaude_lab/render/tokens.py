@@ -63,9 +63,12 @@ class Characters:
         return math.ceil(sum(map(len, pieces)) / CHARACTERS_PER_TOKEN)
 
 
+_CHARACTERS = Characters()
+
+
 def characters() -> TokenCounter:
     """A counter that knows only characters."""
-    return Characters()
+    return _CHARACTERS
 
 
 class TokenizerCounter:

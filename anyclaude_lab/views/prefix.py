@@ -31,7 +31,7 @@ def outline(request: Request) -> Outline:
     request = remove_billing(request)
     return Outline(
         _tool_digests(request.body.get("tools") or []),
-        tuple(map(_digest, request.system)),
+        _system_digests(request.body.get("system") or []),
         tuple(map(_message_digest, request.messages)),
     )
 
@@ -73,6 +73,15 @@ def _place(word: str, before: Sequence[Digest], after: Sequence[Digest]) -> str:
 @once
 def _tool_digests(tools: list[JsonObject]) -> tuple[tuple[str, Digest], ...]:
     return tuple((str(tool.get("name")), _digest(tool)) for tool in tools if not tool.get("defer_loading"))
+
+
+def _system_digests(system: str | list[JsonObject]) -> tuple[Digest, ...]:
+    return _block_digests(system) if isinstance(system, list) else tuple(map(_digest, as_blocks(system)))
+
+
+@once
+def _block_digests(blocks: list[JsonObject]) -> tuple[Digest, ...]:
+    return tuple(map(_digest, blocks))
 
 
 @each

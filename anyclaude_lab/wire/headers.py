@@ -149,7 +149,7 @@ def _names_in_head(tools: list[JsonObject]) -> list[str]:
 
 
 def _system_prompt(request: Request) -> str:
-    return _steady_digest(text_of(request.body.get("system")))
+    return _steady_digest(request.system_text)
 
 
 @lru_cache(maxsize=64)  # one system prompt comes with every request of a session

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from anyclaude_lab.wire import schema_dialect
@@ -50,11 +51,14 @@ class Dialect:
     thinking: Literal["ignored", "template", "none_effort", "openrouter", "words"] = "ignored"
     """How thinking is switched off; "words": a last line of the system prompt (Qwen3)."""
     effort: Literal["ignored", "template", "field"] = "ignored"
-    template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)  # where the server hands them on
-    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)  # fields sent with every request
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)  # where the server hands them on
+    extra: Mapping[str, Any] = field(default_factory=dict)  # fields sent with every request
 
     # replies
     status_is_404: bool = False  # every failure is answered with 404
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # cheap: it is part of many a key
 
 
 ENGINE = Dialect(
@@ -163,6 +167,7 @@ TEMPLATES: dict[str, TemplateQuirks] = {
 }
 
 
+@lru_cache(maxsize=256)
 def for_model(dialect: Dialect, model: str) -> Dialect:
     """`dialect` with the quirks of this model's chat template, as far as its name tells them."""
     name = model.casefold()

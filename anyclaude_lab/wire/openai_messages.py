@@ -32,7 +32,7 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 def chat_messages(request: Request, dialect: Dialect, names: ToolNames) -> list[JsonObject]:
     """System prompt, then the conversation."""
     history = _History(dialect, names)
-    if system := text_of(request.body.get("system")):
+    if system := request.system_text:
         history.messages.append({"role": "system", "content": system})
     for message in request.messages:
         history.add(message)

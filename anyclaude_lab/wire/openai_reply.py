@@ -22,7 +22,7 @@ from anyclaude_lab.wire.openai_content import json_text
 from anyclaude_lab.wire.openai_text import SPECIAL_TOKENS, ReasoningSplitter, TokenFilter
 from anyclaude_lab.wire.repeated import Run
 from anyclaude_lab.wire.tool_names import ToolNames
-from anyclaude_lab.wire.tool_text import CallPiece, OfferedTools, Piece, ToolTextParserFactory
+from anyclaude_lab.wire.tool_text import CallPiece, OfferedTools, Piece, ToolTextParser, ToolTextParserFactory
 
 # The arguments that the model was asked for -> those the client offered the tool with.
 Reshape = Callable[[JsonObject], JsonObject]
@@ -68,9 +68,10 @@ class ReplyAssembler:
         self._context = context
         self._filter = TokenFilter(context.special_tokens)
         shown = context.shown or context.offered
-        self._offered = {context.names.to_backend(name): schema for name, schema in shown.items()}
-        self._offered |= shown  # definitions that came later stand in the history with their full name
-        self._parser = context.parser(self._offered) if context.parser else None
+        self._offered = shown
+        if not context.names.verbatim:  # definitions that came later stand in the history with their full name
+            self._offered = {context.names.to_backend(name): schema for name, schema in shown.items()} | dict(shown)
+        self._parser: ToolTextParser | None = None  # of the text since the last flush
         self._text_since_flush = False
         self._calls = Calls()
         self._waiting: deque[Call | tuple[bool, str]] = deque()  # begins with the call that is still arriving
@@ -99,7 +100,9 @@ class ReplyAssembler:
         """A piece of what the model wrote."""
         if not text:
             return
-        self._text_since_flush = True
+        if not self._text_since_flush:
+            self._text_since_flush = True
+            self._parser = self._context.parser(self._offered) if self._context.parser else None
         if self.splitter.passes(text):
             if not self._waiting and (self._parser is None or self._parser.passes(text)):
                 self.blocks.text(self._filter.feed(text))  # nearly every piece
@@ -123,11 +126,10 @@ class ReplyAssembler:
 
     def plain(self, text: str) -> bool:
         """Whether a piece is more of the open text and nothing else; it is noted, and to be written without a look."""
-        passes = not self._waiting and self.blocks.open == "text" and self._filter.passes(text)
-        if not (passes and self.splitter.passes(text) and (self._parser is None or self._parser.passes(text))):
+        passes = self._text_since_flush and not self._waiting and self.blocks.open == "text"
+        if not passes or not (self._filter.passes(text) and self.splitter.passes(text)):
             return False
-        self._text_since_flush = self._text_since_flush or bool(text)
-        return True
+        return self._parser is None or self._parser.passes(text)
 
     def reasoning(self, text: str) -> None:
         """A piece of reasoning that the server told apart itself."""
@@ -156,9 +158,9 @@ class ReplyAssembler:
                 self._put(True, piece)
             else:
                 self._answer(piece)
-        if self._parser is not None and self._context.parser is not None:
+        if self._parser is not None:
             self._pieces(self._parser.close())
-            self._parser = self._context.parser(self._offered)
+            self._parser = None
         self._put(False, self._filter.close())
 
     def settle(self, *, cut_short: bool) -> None:

@@ -150,14 +150,14 @@ class OpenAIStreamDecoder:
         """
         if self.ending is not Ending.OPEN or not self._sse.between_frames():
             return None
-        if (one := self._repeated.alone(data)) is None:
+        if (run := self._repeated.whole(data)) is None:
             return None
-        text, inside = one
+        text = "".join(run.texts)
         if not self._reply.plain(text):
             return None
         if not text:
             return b""
-        raw = self._reply.blocks.deltas(text, (text,), (inside,))
+        raw = self._reply.blocks.deltas(text, run.texts, run.insides)
         self._skimmed.append((text, raw))
         return raw
 

@@ -142,6 +142,7 @@ class _TokenReader(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _token_reader(tokens: tuple[str, ...]) -> _TokenReader:
+    tokens = tuple(sorted(set(tokens), key=len, reverse=True))
     starts = "".join(sorted({"`", *(token[0] for token in tokens)}))
     marks = "|".join([*map(re.escape, tokens), "`+", "\n"])
     return _TokenReader(starts, re.compile(marks), _Beginnings(tokens))
@@ -151,7 +152,7 @@ class TokenFilter:
     """Takes special tokens out of text, but not out of code: what the user asked to see stays."""
 
     def __init__(self, tokens: Iterable[str] = SPECIAL_TOKENS) -> None:
-        self._reader = _token_reader(tuple(sorted(set(tokens), key=len, reverse=True)))
+        self._reader = _token_reader(tuple(tokens))
         self._held = ""
         self._fence = 0  # length of the run of backticks that opened the code we are in; 0 outside
 

@@ -15,7 +15,7 @@ import orjson
 _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*')
 BACKSLASH = ord("\\")  # as a number: looking for bytes in bytes costs ten times as much
 MOST_IN_VAIN = 8  # frames learned and never met again: this server changes more than the text
-MOST_AT_ONCE = 64  # frames that are read together: so many at most are looked at again where one has to be mended
+AT_ONCE_BYTES = 2048, 256 * 1024  # that are read together: fewer where frames differ, for those are looked at again
 
 
 class Run(NamedTuple):
@@ -38,6 +38,7 @@ class RepeatedFrame:
         self._opening = re.compile(re.escape(self._name) + rb'\s*:\s*"')
         self._head = self._tail = b""  # up to the text, and from its closing quote on
         self._in_vain = 0
+        self._at_once_bytes = max(AT_ONCE_BYTES)
 
     def learn(self, frame: bytes, text: str) -> bool:
         """Take in a whole frame whose string under the key is `text`; False where it is none to go by."""
@@ -51,44 +52,52 @@ class RepeatedFrame:
         self._in_vain += 1
         return True
 
-    def alone(self, data: bytes) -> tuple[str, bytes] | None:
-        """The text of the one frame that `data` is, and how it stands between the quotes; None where it is another.
-
-        So frames come while a model makes token after token; then what is looked at counts, rather than how long.
-        """
+    def whole(self, data: bytes) -> Run | None:
+        """The frames that `data` is, where it is nothing else; None where it is anything else."""
         head, tail = self._head, self._tail
         start, end = len(head), len(data) - len(tail)
         if not 0 < start <= end or not (data.startswith(head) and data.endswith(tail)):
             return None
-        inside = data[start:end]
-        try:
-            text: str = orjson.loads(b'"' + inside + b'"')
-        except orjson.JSONDecodeError:
-            return None
-        self._in_vain = 0
-        return text, inside
+        if end - start < start:  # too short for two: so frames come while a model makes token after token
+            inside = data[start:end]
+            try:
+                text: str = orjson.loads(b'"' + inside + b'"')
+            except orjson.JSONDecodeError:
+                return None
+            self._in_vain = 0
+            return Run([text], [inside], start + len(tail), len(data))
+        run = self.read(data, 0)
+        return run if run is not None and run.end == len(data) else None
 
     def read(self, data: bytes, at: int) -> Run | None:
         """The frames from `at` on, up to the first that is another, or not whole; None where that is the next one."""
         head, tail = self._head, self._tail[:-2]
+        if not head or not data.startswith(head, at):
+            return None
+        frames = data[at : at + self._at_once_bytes].split(b"\n\n")
+        del frames[-1]  # what is behind the last blank line
+        found = len(frames)
+        while frames and not self._like(frames[-1]):
+            del frames[-1]
         before, behind = len(head), len(tail)
-        insides: list[bytes] = []
-        place = at
-        while head and len(insides) < MOST_AT_ONCE and data.startswith(head, place):
-            start = place + before
-            blank_line = data.find(b"\n\n", start)
-            end = blank_line - behind
-            if end < start or not data.startswith(tail, end) or data[end - 1] == BACKSLASH:
-                break
-            insides.append(data[start:end])
-            place = blank_line + 2
+        insides = [frame[before:-behind] for frame in frames]
+        # One comparison for all: what is shorter than head and tail makes this longer than the frames were.
+        if head + (self._tail + head).join(insides) + tail != b"\n\n".join(frames):
+            insides = [frame[before:-behind] for frame in takewhile(self._like, frames)]
         texts = _sound(insides)
+        few, many = AT_ONCE_BYTES
+        self._at_once_bytes = few if len(texts) < found else many
         if not texts:
             return None
         self._in_vain = 0
         insides = insides[: len(texts)]
         around = before + behind + 2
         return Run(texts, insides, around, at + sum(map(len, insides)) + len(insides) * around)
+
+    def _like(self, frame: bytes) -> bool:
+        """Whether a frame without its blank line is the one that was learned, with another text."""
+        head, tail = self._head, self._tail[:-2]
+        return len(frame) >= len(head) + len(tail) and frame.startswith(head) and frame.endswith(tail)
 
 
 def _sound(insides: list[bytes]) -> list[str]:
@@ -102,8 +111,11 @@ def _sound(insides: list[bytes]) -> list[str]:
 
 def _texts(insides: list[bytes]) -> list[str] | None:
     """The strings between whose quotes these stand; None where one of them is none."""
+    together = b'","'.join(insides)
+    if BACKSLASH in together and len(insides) > 1 and any(inside.endswith(b"\\") for inside in insides):
+        return None  # it may hide the quote behind it
     try:
-        texts: list[str] = orjson.loads(b'["' + b'","'.join(insides) + b'"]') if insides else []
+        texts: list[str] = orjson.loads(b'["' + together + b'"]') if insides else []
         "".join(texts)
     except (orjson.JSONDecodeError, TypeError):
         return None

@@ -61,8 +61,15 @@ class Request:
 
     @property
     def system(self) -> list[JsonObject]:
-        """The system prompt as text blocks, whatever its spelling."""
-        return as_blocks(self.body.get("system"))
+        """The system prompt as text blocks, whatever its spelling. Shared."""
+        system = self.body.get("system")
+        return system if isinstance(system, list) else as_blocks(system)
+
+    @property
+    def system_text(self) -> str:
+        """The text of the system prompt, as `text_of`."""
+        system = self.body.get("system")
+        return _system_text(system) if isinstance(system, list) else text_of(system)
 
     @property
     def messages(self) -> list[JsonObject]:
@@ -100,6 +107,11 @@ def as_blocks(content: Any) -> list[JsonObject]:
 def text_of(content: Any) -> str:
     """The text of a content value, blocks joined by a blank line, in either spelling the same."""
     return "\n\n".join(b["text"] for b in as_blocks(content) if b.get("type") == "text" and b.get("text"))
+
+
+@once
+def _system_text(blocks: list[JsonObject]) -> str:
+    return text_of(blocks)
 
 
 def is_client_tool(tool: JsonObject) -> bool:
@@ -141,8 +153,9 @@ def _read(raw: bytes) -> Request:
         orjson.dumps([[[[body]]]])  # what it is translated into is nested a little deeper
     except TypeError:
         raise InvalidRequest("The request body is nested too deeply; 250 levels can be passed on.") from None
-    if "tools" in body:
-        body["tools"] = one_of(body["tools"])
+    for name in ("system", "tools"):  # the same with every request of a session
+        if name in body:
+            body[name] = one_of(body[name])
     return Request(body, raw)
 
 

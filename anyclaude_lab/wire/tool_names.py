@@ -24,6 +24,7 @@ class ToolNames:
     limit: int = MAX_NAME_CHARS
     _client: Mapping[str, str] = field(default_factory=dict, repr=False)  # backend's spelling -> client's
     _folded: Mapping[str, str] = field(default_factory=dict, repr=False)  # lower case -> client's, where unambiguous
+    verbatim: bool = False  # whether the backend takes all names of offered tools as they are
 
     @classmethod
     def for_tools(cls, names: Iterable[str], limit: int = MAX_NAME_CHARS) -> ToolNames:
@@ -54,7 +55,8 @@ def _names(names: tuple[str, ...], limit: int) -> ToolNames:
     for short, name in client.items():
         if folded.setdefault(short.casefold(), name) != name:
             ambiguous.add(short.casefold())
-    return ToolNames(limit, client, {key: name for key, name in folded.items() if key not in ambiguous})
+    unambiguous = {key: name for key, name in folded.items() if key not in ambiguous}
+    return ToolNames(limit, client, unambiguous, all(short == name for short, name in client.items()))
 
 
 @lru_cache(maxsize=4096)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from anyclaude_lab.prompt.tiers.filter import Count, SectionFate, filter_texts
+from anyclaude_lab.prompt.tiers.filter import Count, FilteredTexts, SectionFate, filter_texts
 from anyclaude_lab.prompt.tiers.notices import shorten_notice
 from anyclaude_lab.prompt.tiers.outline import LONGEST_CHARACTERS
 from anyclaude_lab.prompt.tiers.table import BUDGETS_TOKENS, TIERS
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.json_text import without_surrogates
 from anyclaude_lab.wire.request import Request
+from anyclaude_lab.wire.same import once
 
 __all__ = ["BUDGETS_TOKENS", "TIERS", "Filtered", "SectionFate", "choose_tier", "filter_system"]
 
@@ -51,13 +52,7 @@ def filter_system(request: Request, tier: str, count: Count) -> Filtered:
     if tier not in TIERS:
         raise ValueError(f"{tier!r} is no tier; there are: {', '.join(TIERS)}")
     blocks = request.system
-    texts = tuple(block["text"] if isinstance(block.get("text"), str) else "" for block in blocks)
-    done = _remembered(filter_texts, texts, tier, count)
-    left = [
-        block if text == before else {**block, "text": text}
-        for block, before, text in zip(blocks, texts, done.texts, strict=True)
-        if text is not None
-    ]
+    left, done = _filtered(blocks, tier, count)
     messages, shortened = _with_short_notices(request.messages, tier, count)
     changes: JsonObject = {}
     if left != blocks:
@@ -70,6 +65,19 @@ def filter_system(request: Request, tier: str, count: Count) -> Filtered:
         (*done.sections, *shortened),
         done.budget_unmet_tokens,
     )
+
+
+@once
+def _filtered(blocks: list[JsonObject], tier: str, count: Count) -> tuple[list[JsonObject], FilteredTexts]:
+    """What is left of the blocks, and how it came about."""
+    texts = tuple(block["text"] if isinstance(block.get("text"), str) else "" for block in blocks)
+    done = _remembered(filter_texts, texts, tier, count)
+    left = [
+        block if text == before else {**block, "text": text}
+        for block, before, text in zip(blocks, texts, done.texts, strict=True)
+        if text is not None
+    ]
+    return left, done
 
 
 def choose_tier(request: Request, count: Count, window_tokens: int | None) -> str:
