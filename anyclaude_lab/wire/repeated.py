@@ -7,6 +7,7 @@ are read together. What differs in anything else is left to the parsers.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -46,7 +47,8 @@ class RepeatedFrame:
         if self._in_vain >= MOST_IN_VAIN or opening is None or frame.count(self._name) != 1:
             return False
         closing = _STRING_END.match(frame, opening.end())
-        if closing is None or not frame.endswith(b"\n\n") or _texts([closing[0]]) != [text]:
+        of_one_line = frame.endswith(b"\n\n") and frame.count(b"\n") == 2
+        if closing is None or not of_one_line or _texts([closing[0]]) != [text]:
             return False
         self._head, self._tail = frame[: opening.end()], frame[closing.end() :]
         self._in_vain += 1
@@ -74,16 +76,16 @@ class RepeatedFrame:
         head, tail = self._head, self._tail[:-2]
         if not head or not data.startswith(head, at):
             return None
-        frames = data[at : at + self._at_once_bytes].split(b"\n\n")
-        del frames[-1]  # what is behind the last blank line
+        lines = data[at : at + self._at_once_bytes].split(b"\n")  # of two bytes, it would be looked for by hand
+        frames = lines[: (len(lines) - 1) // 2 * 2 : 2]  # every other line is blank, and the last one not whole
         found = len(frames)
         while frames and not self._like(frames[-1]):
             del frames[-1]
         before, behind = len(head), len(tail)
         insides = [frame[before:-behind] for frame in frames]
         # One comparison for all: what is shorter than head and tail makes this longer than the frames were.
-        if head + (self._tail + head).join(insides) + tail != b"\n\n".join(frames):
-            insides = [frame[before:-behind] for frame in takewhile(self._like, frames)]
+        if not data.startswith(b"".join((head, (self._tail + head).join(insides), self._tail)), at):
+            insides = [frame[before:-behind] for frame in takewhile(self._like, _blank_between(lines))]
         texts = _sound(insides)
         few, many = AT_ONCE_BYTES
         self._at_once_bytes = few if len(texts) < found else many
@@ -98,6 +100,14 @@ class RepeatedFrame:
         """Whether a frame without its blank line is the one that was learned, with another text."""
         head, tail = self._head, self._tail[:-2]
         return len(frame) >= len(head) + len(tail) and frame.startswith(head) and frame.endswith(tail)
+
+
+def _blank_between(lines: list[bytes]) -> Iterator[bytes]:
+    """Every other line, up to the first that no blank one follows."""
+    for line, blank in zip(lines[::2], lines[1:-1:2], strict=False):
+        if blank:
+            return
+        yield line
 
 
 def _sound(insides: list[bytes]) -> list[str]:
