@@ -230,8 +230,7 @@ class HttpLeg:
             headers = [*headers, ("Authorization", self._authorization)]
         ask = self._ask_directly if self._direct else self._ask_pooled
         try:
-            async with asyncio.timeout(first_byte_s):
-                status, raw_headers, source = await ask(method, path_qs, headers, body, first_byte_s)
+            status, raw_headers, source = await ask(method, path_qs, headers, body, first_byte_s)
         except (aiohttp.ClientError, OSError, NoHttp) as error:
             raise self._failure(error, first_byte_s) from None
         left_s = first_byte_s - (asyncio.get_running_loop().time() - began)
@@ -274,11 +273,12 @@ class HttpLeg:
     ) -> _Head:
         """On a connection of its own: on this machine it costs nothing, and a stale one would cost an error."""
         head = request_head(method, self._base_path + path_qs, self._host, headers, len(body))
+        connect_s = min(self.budgets.connect_s, patience_s)
         try:
-            async with asyncio.timeout(self.budgets.connect_s):
+            async with asyncio.timeout(connect_s):
                 connection = await connected(method, *self._address)
         except TimeoutError:
-            raise self._unconnected() from None
+            raise self._unconnected(connect_s) from None
         except OSError as error:
             raise self._refused(error) from None
         try:
@@ -292,15 +292,16 @@ class HttpLeg:
     async def _ask_pooled(
         self, method: str, path_qs: str, headers: RawHeaders, body: bytes, patience_s: float
     ) -> _Head:
-        response = await self._session().request(
-            method,
-            URL(self.url + path_qs, encoded=True),
-            headers=CIMultiDict(headers),
-            data=io.BytesIO(body) if body else None,  # a stream of known size: sent in pieces, with its length
-            skip_auto_headers=NOT_OURS,
-            allow_redirects=False,
-            proxy=self._proxy,
-        )
+        async with asyncio.timeout(patience_s):
+            response = await self._session().request(
+                method,
+                URL(self.url + path_qs, encoded=True),
+                headers=CIMultiDict(headers),
+                data=io.BytesIO(body) if body else None,  # a stream of known size: sent in pieces, with its length
+                skip_auto_headers=NOT_OURS,
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
         return response.status, response.raw_headers, _Pooled(response)
 
     def _session(self) -> aiohttp.ClientSession:
@@ -324,7 +325,7 @@ class HttpLeg:
             why = f"it answered {error.status}" if isinstance(error, aiohttp.ClientHttpProxyError) else "no connection"
             return self._unavailable(f"the proxy {proxy} does not let us through: {why}")
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return self._unconnected()
+            return self._unconnected(self.budgets.connect_s)
         if isinstance(error, TimeoutError):
             return BackendTimeout(self.silence_sentence("after the request", first_byte_s))
         if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -338,8 +339,8 @@ class HttpLeg:
             return BackendUnavailable(f"{self.url} closed the connection without an answer", retry_after_s=1)
         return BackendFailed(f"{self.url} does not speak HTTP as expected: {error}")
 
-    def _unconnected(self) -> BackendUnavailable:
-        return self._unavailable(f"no connection within {self.budgets.connect_s:g} s")
+    def _unconnected(self, waited_s: float) -> BackendUnavailable:
+        return self._unavailable(f"no connection within {waited_s:g} s")
 
     def _refused(self, error: OSError) -> BackendUnavailable:
         if isinstance(error, socket.gaierror):

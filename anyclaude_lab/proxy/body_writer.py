@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import cast
 
 from aiohttp import web
@@ -12,21 +13,33 @@ GULP_PIECES = 32  # that went out, and are then looked at together
 FULL_BYTES = 64 * 1024  # unsent, from which on the client is waited for
 
 
+class Streamed(web.StreamResponse):
+    """An answer whose head goes out with what is written first."""
+
+    _send_headers_immediately = False  # as with aiohttp's answers of one piece
+
+
 class BodyWriter:
     """Sends what `web.StreamResponse.write` would send, without its layers: those cost more than the rest of a read.
 
     `begin` comes first; the response's own `write_eof` comes last.
     """
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    def __init__(self, response: Streamed) -> None:
         self._response = response
         self._writer: StreamWriter | None = None
         self._transport: asyncio.Transport | None = None  # once the head is out
         self._chunked = False
 
     async def begin(self, http: web.Request) -> None:
-        """Commit to the status and headers; they go out with the first piece."""
+        """Commit to the status and headers; they go out with the first piece, or alone where that is not there yet."""
         self._writer = cast(StreamWriter | None, await self._response.prepare(http))
+        asyncio.get_running_loop().call_soon(self._send_head)
+
+    def _send_head(self) -> None:
+        if self._writer is not None:
+            with suppress(ConnectionError):  # whoever writes next is told
+                self._writer.send_headers()
 
     def flowing(self) -> bool:
         """Whether `push` may send: the head is out, and the client is there and reads."""

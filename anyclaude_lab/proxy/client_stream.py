@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from anyclaude_lab.exchange import Skim
-from anyclaude_lab.proxy.body_writer import GULP_PIECES, BodyWriter
+from anyclaude_lab.proxy.body_writer import GULP_PIECES, BodyWriter, Streamed
 from anyclaude_lab.proxy.metrics import Metrics
 from anyclaude_lab.wire.decoder import Ending
 from anyclaude_lab.wire.events import Event, ping
@@ -46,7 +46,7 @@ class ClientStream:
         recording: Recording | None = None,
     ) -> None:
         self._http, self._start, self._metrics, self._ping_s = http, start, metrics, ping_s
-        self._response = web.StreamResponse(headers=STREAM_HEADERS | headers)
+        self._response = Streamed(headers=STREAM_HEADERS | headers)
         self._body = BodyWriter(self._response)
         self.committed = False  # whether the status line is out
         self._grammar = StreamGrammar()
@@ -54,18 +54,27 @@ class ClientStream:
         self._reader: Reader | None = None  # that what is sent as it arrives is taken from
         self._skim: Skim | None = None
         self._unjudged = 0  # pieces that went out since the grammar was asked
+        self._rest = b""  # the last events, which go out with the end of the body
         self._opening = asyncio.Lock()
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._next_sign = self._now() + commit_s
-        self._keeper: asyncio.Task[None] | None = asyncio.create_task(self._keep_alive())
+        self._alarm: asyncio.TimerHandle | None = self._loop.call_at(self._next_sign, self._look_at_the_clock)
+        self._signing: asyncio.Task[None] | None = None  # a sign of life on its way
 
-    async def write(self, events: list[Event]) -> None:
-        """Send what one read of the backend brought, in one write."""
+    async def write(self, events: list[Event], *, last: bool = False) -> None:
+        """Send what one read of the backend brought, in one write; what is `last` with `end`, which then comes soon."""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            await self._send_bytes(rest)
         if not events:
             return
         if not self.committed:
-            await self._commit()
-        await self._send(events)
+            events = [*await self._opened(), *events]
+        if last:
+            self._rest = self._judged(events)
+        else:
+            await self._send(events)
 
     def take_from(self, reader: Reader) -> None:
         """From now on send pieces as they arrive, where they are more text and the client reads."""
@@ -97,31 +106,43 @@ class ClientStream:
         complaint = self._grammar.finish(ending)
         if complaint:
             self._complain(complaint)
+        rest, self._rest = self._rest, b""
+        if self._recording is not None and rest:
+            self._recording.wrote(rest)
         if ending is Ending.CUT:
+            if rest:
+                await self._body.write(rest)
             if self._http.transport is not None:
                 self._http.transport.close()
         else:
-            await self._response.write_eof()
+            await self._response.write_eof(rest)
         return self._response
 
     def release(self) -> None:
         """Stop pinging, and taking what arrives; for every way out."""
-        keeper, self._keeper = self._keeper, None  # it holds us: together they would wait for the collector
+        alarm, self._alarm = self._alarm, None  # they hold us: together we would wait for the collector
+        signing, self._signing = self._signing, None
         if self._reader is not None:
             self._reader.hand_to(None)
             self._reader = self._skim = None  # as it would be with these
-        if keeper is not None:
-            keeper.cancel()
+        if alarm is not None:
+            alarm.cancel()
+        if signing is not None:
+            signing.cancel()
 
-    async def _commit(self) -> None:
+    async def _opened(self) -> list[Event]:
+        """Commit to the stream, where nobody has; what has to be sent first."""
         async with self._opening:
-            if not self.committed:
-                await self._body.begin(self._http)
-                self.committed = True
-                await self._send([self._start])
+            if self.committed:
+                return []
+            await self._body.begin(self._http)
+            self.committed = True
+            return [self._start]
 
     async def _send(self, events: list[Event]) -> None:
-        data = self._judged(events)
+        await self._send_bytes(self._judged(events))
+
+    async def _send_bytes(self, data: bytes) -> None:
         if not self._body.sent(data):
             await self._body.write(data)
         if self._recording is not None:
@@ -143,16 +164,21 @@ class ClientStream:
         self._metrics.grammar_violations.labels("translated").inc()
         self._on_violation(complaint)
 
-    async def _keep_alive(self) -> None:
+    def _look_at_the_clock(self) -> None:
+        if self._alarm is None:
+            return
+        if self._now() < self._next_sign:
+            self._alarm = self._loop.call_at(self._next_sign, self._look_at_the_clock)
+        else:
+            self._signing = self._loop.create_task(self._sign_of_life())
+
+    async def _sign_of_life(self) -> None:
         try:
-            while True:
-                wait_s = self._next_sign - self._now()
-                if wait_s > 0:
-                    await asyncio.sleep(wait_s)
-                elif not self.committed:
-                    await self._commit()
-                else:
-                    self._metrics.pings.inc()
-                    await self._send([ping()])
+            if self.committed:
+                self._metrics.pings.inc()
+                await self._send([ping()])
+            elif events := await self._opened():
+                await self._send(events)
         except ConnectionError:
             return  # the client left; its handler is told by the server
+        self._look_at_the_clock()

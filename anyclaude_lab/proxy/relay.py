@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from anyclaude_lab.backends.base import Call, RawHeaders
 from anyclaude_lab.errors import AnyclaudeError, InvalidRequest
 from anyclaude_lab.exchange import Exchange
-from anyclaude_lab.proxy.body_writer import GULP_PIECES, BodyWriter
+from anyclaude_lab.proxy.body_writer import GULP_PIECES, BodyWriter, Streamed
 from anyclaude_lab.proxy.serving import CLIENT_LEFT, GIVEN, Serving, new_request_id, read_body
 from anyclaude_lab.wire.anthropic import AnthropicDecoder
 from anyclaude_lab.wire.decoder import Ending
@@ -28,7 +28,7 @@ NOT_MESSAGES = Request({"model": "", "messages": []})
 NOT_ASKED_FOR = ("Date", "Server", "Content-Type")  # what aiohttp puts into every answer
 
 
-class Relayed(web.StreamResponse):
+class Relayed(Streamed):
     """An answer with the headers the API sent and no others; `keep_as_sent` has to be among the app's signals."""
 
     def __init__(self, status: int, headers: RawHeaders) -> None:
