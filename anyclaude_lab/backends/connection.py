@@ -144,7 +144,9 @@ class Connection(asyncio.Protocol):
             return False
         if taken:
             self._pieces.clear()
-            self._let_go()
+            self._unread_bytes = 0
+            if self._held_back:
+                self._let_go()
             self._deadline = self._now() + self._taker_patience_s
         return taken
 

@@ -9,9 +9,11 @@ error, and the model mends it. In text it is no call, whatever it looks like; th
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import orjson
 
@@ -56,6 +58,11 @@ class ReplyContext:
     starts_in_reasoning: bool = False
     shown: OfferedTools | None = None
     reshapes: Mapping[str, Reshape] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=64)
+def _any_of(characters: str) -> re.Pattern[str]:
+    return re.compile(f"[{re.escape(characters)}]")
 
 
 class ReplyAssembler:
@@ -130,6 +137,13 @@ class ReplyAssembler:
         if not passes or not (self._filter.passes(text) and self.splitter.passes(text)):
             return False
         return self._parser is None or self._parser.passes(text)
+
+    def alarm(self) -> re.Pattern[str] | None:
+        """What a text must not hold to be plain, as long as none but plain ones come; None where no text is."""
+        if self._waiting or self.blocks.open != "text" or not self._text_since_flush:
+            return None
+        alarms = [reader.alarms() for reader in (self._filter, self.splitter, self._parser) if reader is not None]
+        return None if None in alarms else _any_of("".join(filter(None, alarms)))
 
     def reasoning(self, text: str) -> None:
         """A piece of reasoning that the server told apart itself."""

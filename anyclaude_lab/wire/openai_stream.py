@@ -11,7 +11,8 @@ always delivered, for it is worth more than a retry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -89,6 +90,7 @@ class OpenAIStreamDecoder:
         self._sse = SseParser()
         self._repeated = RepeatedFrame("content")
         self._skimmed: list[tuple[str, bytes]] = []  # texts, and how they went on the wire
+        self._alarm: re.Pattern[str] | None = None  # what a text that is skimmed must not hold; None: not known yet
         self._body: bytearray | None = None  # a body that is no stream
         self._sniffed = False
         self._started = False
@@ -118,6 +120,7 @@ class OpenAIStreamDecoder:
         """See `Decoder`."""
         if self._over:
             return []  # whatever follows the end is noise
+        self._alarm = None
         if not self._sniffed and (head := data.lstrip()):
             self._sniffed = True
             self._body = bytearray() if head[:1] in (b"{", b"<", b"[") else None
@@ -148,16 +151,24 @@ class OpenAIStreamDecoder:
         None, unread, for all others: a text may be the rest of a call, which more than its reader has to know of.
         `skimmed` gives the events; it has to be asked before the next `feed` or `close`.
         """
-        if self.ending is not Ending.OPEN or not self._sse.between_frames():
+        if (alarm := self._alarm) is None:
+            if self._over or not self._sse.between_frames() or (alarm := self._reply.alarm()) is None:
+                return None
+            self._alarm = alarm
+        texts: Sequence[str]
+        insides: Sequence[bytes]
+        if (one := self._repeated.alone(data)) is not None:
+            text, inside = one
+            texts, insides = (text,), (inside,)
+        elif (run := self._repeated.all_of(data)) is not None:
+            text, texts, insides = "".join(run.texts), run.texts, run.insides
+        else:
             return None
-        if (run := self._repeated.whole(data)) is None:
-            return None
-        text = "".join(run.texts)
-        if not self._reply.plain(text):
+        if alarm.search(text):
             return None
         if not text:
             return b""
-        raw = self._reply.blocks.deltas(text, run.texts, run.insides)
+        raw = self._reply.blocks.deltas(text, texts, insides)
         self._skimmed.append((text, raw))
         return raw
 
@@ -167,8 +178,9 @@ class OpenAIStreamDecoder:
             return []
         texts, pieces = zip(*self._skimmed, strict=True)
         self._skimmed.clear()
-        blocks = self._reply.blocks
-        blocks.told("".join(texts), b"".join(pieces))
+        text, blocks = "".join(texts), self._reply.blocks
+        self._reply.plain(text)  # as was found: it is noted
+        blocks.told(text, b"".join(pieces))
         return blocks.take()
 
     def close(self) -> list[Event]:

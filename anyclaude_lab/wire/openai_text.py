@@ -69,6 +69,12 @@ class ReasoningSplitter:
             self._line_start = text[-1] == "\n"
         return True
 
+    def alarms(self) -> str | None:
+        """Characters without which a text passes; None where no text does."""
+        if self._mode is not _Mode.ANSWER or self._held:
+            return None
+        return "<" if self._bare_possible else ""
+
     def feed(self, text: str) -> list[tuple[bool, str]]:
         """Pieces in order: (is reasoning, text)."""
         pieces: list[tuple[bool, str]] = []
@@ -159,6 +165,10 @@ class TokenFilter:
     def passes(self, text: str) -> bool:
         """Whether `text` holds nothing to take out; then it need not be fed."""
         return not (self._held or self._fence or any(map(text.__contains__, self._reader.starts)))
+
+    def alarms(self) -> str | None:
+        """Characters without which a text passes; None where no text does."""
+        return None if self._held or self._fence else self._reader.starts
 
     def feed(self, text: str) -> str:
         reader = self._reader

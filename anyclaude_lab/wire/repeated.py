@@ -7,7 +7,6 @@ are read together. What differs in anything else is left to the parsers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -38,6 +37,8 @@ class RepeatedFrame:
         self._name = b'"%b"' % key.encode()
         self._opening = re.compile(re.escape(self._name) + rb'\s*:\s*"')
         self._head = self._tail = b""  # up to the text, and from its closing quote on
+        self._lines = 2  # of a frame, the blank one as well
+        self._line_head = b""  # of that with the text, up to it
         self._in_vain = 0
         self._at_once_bytes = max(AT_ONCE_BYTES)
 
@@ -47,67 +48,79 @@ class RepeatedFrame:
         if self._in_vain >= MOST_IN_VAIN or opening is None or frame.count(self._name) != 1:
             return False
         closing = _STRING_END.match(frame, opening.end())
-        of_one_line = frame.endswith(b"\n\n") and frame.count(b"\n") == 2
-        if closing is None or not of_one_line or _texts([closing[0]]) != [text]:
+        if closing is None or not frame.endswith(b"\n\n") or _texts([closing[0]]) != [text]:
             return False
         self._head, self._tail = frame[: opening.end()], frame[closing.end() :]
+        self._lines = frame.count(b"\n")
+        self._line_head = self._head.rpartition(b"\n")[2]
         self._in_vain += 1
         return True
 
-    def whole(self, data: bytes) -> Run | None:
-        """The frames that `data` is, where it is nothing else; None where it is anything else."""
+    def alone(self, data: bytes) -> tuple[str, bytes] | None:
+        """The text of the one frame that `data` is, and how it stands between the quotes; None where it is another.
+
+        So frames come while a model makes token after token; then what is looked at counts, rather than how long.
+        """
         head, tail = self._head, self._tail
         start, end = len(head), len(data) - len(tail)
-        if not 0 < start <= end or not (data.startswith(head) and data.endswith(tail)):
+        # Where the text is as long as what is around it, there may be two.
+        if not 0 < start <= end < start + start or not (data.startswith(head) and data.endswith(tail)):
             return None
-        if end - start < start:  # too short for two: so frames come while a model makes token after token
-            inside = data[start:end]
-            try:
-                text: str = orjson.loads(b'"' + inside + b'"')
-            except orjson.JSONDecodeError:
-                return None
-            self._in_vain = 0
-            return Run([text], [inside], start + len(tail), len(data))
+        inside = data[start:end]
+        try:
+            text: str = orjson.loads(b'"' + inside + b'"')
+        except orjson.JSONDecodeError:
+            return None
+        self._in_vain = 0
+        return text, inside
+
+    def all_of(self, data: bytes) -> Run | None:
+        """The frames that `data` is, where it is nothing else; None where it is anything else."""
+        if not data.endswith(self._tail):
+            return None
         run = self.read(data, 0)
         return run if run is not None and run.end == len(data) else None
 
     def read(self, data: bytes, at: int) -> Run | None:
         """The frames from `at` on, up to the first that is another, or not whole; None where that is the next one."""
-        head, tail = self._head, self._tail[:-2]
-        if not head or not data.startswith(head, at):
+        if not self._head or not data.startswith(self._head, at):
             return None
-        lines = data[at : at + self._at_once_bytes].split(b"\n")  # of two bytes, it would be looked for by hand
-        frames = lines[: (len(lines) - 1) // 2 * 2 : 2]  # every other line is blank, and the last one not whole
-        found = len(frames)
-        while frames and not self._like(frames[-1]):
-            del frames[-1]
-        before, behind = len(head), len(tail)
-        insides = [frame[before:-behind] for frame in frames]
+        lines = data[at : at + self._at_once_bytes].split(b"\n")  # by one byte: that is looked for by the machine
+        whole = (len(lines) - 1) // self._lines * self._lines
+        insides = self._insides(lines[:whole])
         # One comparison for all: what is shorter than head and tail makes this longer than the frames were.
-        if not data.startswith(b"".join((head, (self._tail + head).join(insides), self._tail)), at):
-            insides = [frame[before:-behind] for frame in takewhile(self._like, _blank_between(lines))]
+        seam = self._tail + self._head
+        if not data.startswith(b"".join((self._head, seam.join(insides), self._tail)), at):
+            insides = self._insides_one_by_one(lines[:whole])
         texts = _sound(insides)
         few, many = AT_ONCE_BYTES
-        self._at_once_bytes = few if len(texts) < found else many
+        self._at_once_bytes = few if len(texts) * self._lines < whole else many
         if not texts:
             return None
         self._in_vain = 0
         insides = insides[: len(texts)]
-        around = before + behind + 2
+        around = len(seam)
         return Run(texts, insides, around, at + sum(map(len, insides)) + len(insides) * around)
 
-    def _like(self, frame: bytes) -> bool:
-        """Whether a frame without its blank line is the one that was learned, with another text."""
-        head, tail = self._head, self._tail[:-2]
-        return len(frame) >= len(head) + len(tail) and frame.startswith(head) and frame.endswith(tail)
+    def _insides(self, lines: list[bytes]) -> list[bytes]:
+        """What stands where the texts should, without the last frames that are others."""
+        head, tail = self._line_head, self._tail[:-2]
+        with_text = lines[self._lines - 2 :: self._lines]
+        while with_text and not (with_text[-1].startswith(head) and with_text[-1].endswith(tail)):
+            del with_text[-1]
+        start, end = len(head), -len(tail)
+        return [line[start:end] for line in with_text]
 
-
-def _blank_between(lines: list[bytes]) -> Iterator[bytes]:
-    """Every other line, up to the first that no blank one follows."""
-    for line, blank in zip(lines[::2], lines[1:-1:2], strict=False):
-        if blank:
-            return
-        yield line
+    def _insides_one_by_one(self, lines: list[bytes]) -> list[bytes]:
+        """The texts up to the first frame that is another."""
+        insides: list[bytes] = []
+        for at in range(0, len(lines), self._lines):
+            frame = b"\n".join(lines[at : at + self._lines]) + b"\n"
+            end = len(frame) - len(self._tail)
+            if end < len(self._head) or not (frame.startswith(self._head) and frame.endswith(self._tail)):
+                break
+            insides.append(frame[len(self._head) : end])
+        return insides
 
 
 def _sound(insides: list[bytes]) -> list[str]:

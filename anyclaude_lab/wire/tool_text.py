@@ -41,6 +41,10 @@ class ToolTextParser(Protocol):
         """Whether all of `text` is text, as nearly every piece is; then it counts as fed, and nothing came before."""
         ...
 
+    def alarms(self) -> str | None:
+        """Characters without which a text passes; None where no text does."""
+        ...
+
     def close(self) -> list[Piece]:
         """The rest: an unfinished call comes out as the text it was."""
         ...

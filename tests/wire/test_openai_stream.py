@@ -40,6 +40,9 @@ class Bracketed:
             pieces.append(CallPiece(name, arguments) if name in self.offered else TextPiece(f"<<{call}>>"))
         return pieces
 
+    def alarms(self) -> str | None:
+        return None
+
     def passes(self, text: str) -> bool:
         return False
 

@@ -111,6 +111,10 @@ class Scanner:
         self._note_text(text)
         return True
 
+    def alarms(self) -> str | None:
+        """See `ToolTextParser`."""
+        return self._starts if self._in_text and not self._at_edge else None
+
     def close(self) -> list[Piece]:
         """The rest. A call that claims the whole message, or the rest of it, comes out only here."""
         self._tape.ended = True
