@@ -65,6 +65,7 @@ class Exchange:
         self.stop_reason: str | None = None
         self.tool_names: list[str] = []
         self._skimmed: list[Event] = []  # and not told yet
+        self.let_go = False  # the backend was told that nothing more is wanted
         self.untouched = True  # nothing of the reply was read yet; false from the first event, or the end
 
     @cached_property
@@ -129,7 +130,7 @@ class Exchange:
             model = None if self.call.background else reply.model  # a helper request may have gone to another one
             self.variant.counter.learn(self.count, self.usage.prompt_tokens, model)
             self.variant.lanes.answered(self.call.lane, self.usage)
-            await reply.close()
+            await self.close()
         if events and events[0].type == "message_start":
             events = events[1:]
         self.untouched = self.untouched and not events and self.ending is Ending.OPEN
@@ -173,8 +174,9 @@ class Exchange:
 
     async def close(self) -> None:
         """Let go of the backend at once; it stops working for us."""
-        if self.reply is not None:
+        if self.reply is not None and not self.let_go:
             await self.reply.close()
+        self.let_go = True
         if self.finished_s is None:
             self.finished_s = self._elapsed()
 

@@ -102,7 +102,7 @@ async def _answer(http: web.Request, serving: Serving, ask: _Ask) -> web.StreamR
             told = _as_told(exchange, ask, call)
             serving.finished(told, ask.hints, status=status, recording=ask.recording, last=last)
         finally:
-            if last:
+            if last and not serving.joins.forgotten(reader.answer):
                 with suppress(asyncio.CancelledError):  # a client that leaves now has all of its answer
                     await asyncio.shield(serving.joins.release(reader.answer, hold=status == CLIENT_LEFT))
 

@@ -113,6 +113,13 @@ class RetryJoin:
         else:
             await self._drop(answer)
 
+    def forgotten(self, answer: SharedAnswer) -> bool:
+        """Whether it is over and nobody reads it: then nothing is left to do but to forget it, which is done."""
+        if answer.readers or not answer.over:
+            return False
+        self._forget(answer)
+        return True
+
     async def close(self) -> None:
         """Drop what nobody reads, and whatever still comes."""
         self.grace_s = 0.0
@@ -130,7 +137,10 @@ class RetryJoin:
         self._metrics.retry_grace.labels("cancelled").inc()
         await self._drop(answer)
 
-    async def _drop(self, answer: SharedAnswer) -> None:
+    def _forget(self, answer: SharedAnswer) -> None:
         if self._given.get(answer.key) is answer:
             del self._given[answer.key]
+
+    async def _drop(self, answer: SharedAnswer) -> None:
+        self._forget(answer)
         await answer.let_go()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -192,7 +192,7 @@ def removed_characters(exchange: Exchange) -> dict[str, int]:
 
 def new_request_id() -> str:
     """Our id of one request, sent back as `request-id`."""
-    return uuid.uuid4().hex[:24]
+    return os.urandom(12).hex()
 
 
 def error_response(failure: AnyclaudeError, request_id: str) -> web.Response:

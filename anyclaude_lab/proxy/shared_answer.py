@@ -23,8 +23,9 @@ class SharedAnswer:
 
     def __init__(self, key: str, preparing: Coroutine[Any, Any, Exchange]) -> None:
         self.key = key
-        self.prepared: asyncio.Future[Exchange] = asyncio.ensure_future(preparing)
-        self.opened: asyncio.Future[Exchange] = asyncio.ensure_future(_open(self.prepared))
+        self._preparing = preparing
+        self.prepared: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
+        self.opened: asyncio.Future[Exchange] = asyncio.ensure_future(self._open())
         self.readers: set[Reader] = set()
         self.holds = 0  # how often it was kept without a reader
         self._kept: list[list[Event]] = []
@@ -49,6 +50,11 @@ class SharedAnswer:
             return False
         exchange = self.prepared.result()
         return exchange.untouched and exchange.variant.backend.loses_prefill_on_abort
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to its end, and the backend was let go."""
+        return self.opened.done() and not _failed(self.opened) and self.opened.result().let_go
 
     def reader(self) -> Reader:
         """One more client, at the beginning."""
@@ -97,7 +103,10 @@ class SharedAnswer:
     async def let_go(self) -> None:
         """Stop the backend's work on it, opened or not."""
         self.opened.cancel()
-        await asyncio.wait({self.opened, self.prepared})
+        await asyncio.wait({self.opened})
+        if not self.prepared.done():  # it was never begun
+            self.prepared.cancel()
+            self._preparing.close()
         for done in (self.opened, self.prepared):
             if not done.cancelled():
                 done.exception()  # seen: nobody is left to tell
@@ -107,6 +116,19 @@ class SharedAnswer:
     def _keep(self, events: list[Event]) -> None:
         self._kept.append(events)
         self._events += _weight(events)
+
+    async def _open(self) -> Exchange:
+        try:
+            exchange = await self._preparing
+        except asyncio.CancelledError:
+            self.prepared.cancel()
+            raise
+        except BaseException as error:
+            self.prepared.set_exception(error)
+            raise
+        self.prepared.set_result(exchange)
+        await exchange.open()
+        return exchange
 
     async def _read_on(self) -> list[Event]:
         if self._defect is not None:
@@ -201,12 +223,6 @@ def _weight(events: list[Event]) -> int:
         elif isinstance(delta := event.data.get("delta"), dict):
             weight += sum(len(value) for value in delta.values() if isinstance(value, str)) // 1024
     return weight
-
-
-async def _open(prepared: asyncio.Future[Exchange]) -> Exchange:
-    exchange = await prepared
-    await exchange.open()
-    return exchange
 
 
 def _failed(future: asyncio.Future[Exchange]) -> bool:

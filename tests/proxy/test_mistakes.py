@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,8 +99,10 @@ def test_it_may_be_ended_as_soon_as_it_says_that_it_runs(
     def too_early(*_: object) -> None:
         raise AssertionError("SIGTERM came before anybody minded it")
 
-    before = signal.signal(signal.SIGTERM, too_early)
-    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
+    for name in {"SIGINT", "SIGTERM", "SIGHUP"} & set(dir(signal)):  # the program takes them, and here it does not end
+        number = getattr(signal, name)
+        request.addfinalizer(partial(signal.signal, number, signal.getsignal(number)))
+    signal.signal(signal.SIGTERM, too_early)
     monkeypatch.setenv("LOCAL_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("anyclaude_lab.proxy.loop.spare_the_collector", lambda: None)
     monkeypatch.setattr(program, "_announce", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
