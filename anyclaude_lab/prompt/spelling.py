@@ -18,7 +18,7 @@ import orjson
 from anyclaude_lab.prompt.deferred import loads_tools
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.request import Request, as_blocks
-from anyclaude_lab.wire.same import alike, each, once, one_of
+from anyclaude_lab.wire.same import each, once, one_message, one_of
 
 _DEPTH = 64  # schemas nest a handful of levels; deeper ones stay as they are
 _TOOL_KEYS = ("type", "name", "description", "input_schema")
@@ -101,9 +101,10 @@ def _unmarked_blocks(blocks: list[JsonObject]) -> list[JsonObject]:
     return one_of(_spell_content(blocks)) if any("cache_control" in block for block in blocks) else blocks
 
 
-@alike
+@each
 def _spell_message(message: JsonObject) -> JsonObject:
-    return {**message, "content": _spell_content(message.get("content"))}
+    spelled: JsonObject = one_message({**message, "content": _spell_content(message.get("content"))})
+    return spelled
 
 
 def _spell_content(content: Any) -> list[JsonObject]:

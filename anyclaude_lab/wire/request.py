@@ -7,16 +7,16 @@ returns `request.with_(field=value)`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.json_text import loads
-from anyclaude_lab.wire.same import once, one_of
+from anyclaude_lab.wire.same import each, once, one_message, one_of
 
 MOST_TOKENS = 2**31 - 1  # more than any window, and what every server can read
 ROLES = ("user", "assistant", "system")  # `system` stands inside `messages` since Claude Code 2.1.197
@@ -150,13 +150,32 @@ def _read(raw: bytes) -> Request:
     if not isinstance(body, dict):
         raise InvalidRequest(f"The request body must be a JSON object; found {_kind(body)}.")
     try:
-        orjson.dumps([[[[body]]]])  # what it is translated into is nested a little deeper
+        _share(body)
     except TypeError:
         raise InvalidRequest("The request body is nested too deeply; 250 levels can be passed on.") from None
-    for name in ("system", "tools"):  # the same with every request of a session
-        if name in body:
-            body[name] = one_of(body[name])
     return Request(body, raw)
+
+
+def _share(body: JsonObject) -> None:
+    """Put what came before with other requests in the place of its copies. Raises TypeError where it is too deep."""
+    for name, value in body.items():
+        if name in ("system", "tools") and isinstance(value, list):
+            body[name] = one_of(value)
+            _pass_as_list(body[name])
+        elif name == "messages" and isinstance(value, list):
+            body[name] = list(map(one_message, value))
+            for message in body[name]:
+                _pass_as_message(message)
+        else:
+            _pass(value)
+
+
+def _pass(value: Any) -> None:
+    orjson.dumps([[[[[[value]]]]]])  # what it is translated into is nested a little deeper
+
+
+_pass_as_list: Callable[[list[JsonObject]], None] = once(_pass)
+_pass_as_message: Callable[[JsonObject], None] = each(_pass)
 
 
 def _check(body: JsonObject, *, counting: bool) -> None:
@@ -182,7 +201,11 @@ def _check(body: JsonObject, *, counting: bool) -> None:
         raise InvalidRequest("messages: at least one message is required")
     called: set[str] = set()
     for number, message in enumerate(messages):
-        _check_message(message, f"messages.{number}", called)
+        ids = _ids(message)
+        if ids is None or not called.issuperset(ids.answered):
+            _check_message(message, f"messages.{number}", called)
+        else:
+            called.update(ids.called)
 
 
 def _check_system(system: Any) -> None:
@@ -212,6 +235,36 @@ def _check_each(tools: list[Any]) -> None:
             schema = tool.get("input_schema")
             if schema is not None and not isinstance(schema, dict):
                 raise InvalidRequest(f"tools.{number}.input_schema: Input should be an object; found {_kind(schema)}.")
+
+
+class _Ids(NamedTuple):
+    """The tool calls of a message without fault, and those whose results it brings."""
+
+    called: frozenset[str]
+    answered: frozenset[str]
+
+
+class _AllCalled(set[str]):
+    """Ids of calls, among which is whatever is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(str(name))
+        return True
+
+
+@each
+def _ids(message: Any) -> _Ids | None:
+    """None for a message with a fault, whichever it is."""
+    called = _AllCalled()
+    try:
+        _check_message(message, "", called)
+    except InvalidRequest:
+        return None
+    return _Ids(frozenset(called), frozenset(called.asked))
 
 
 def _check_message(message: Any, place: str, called: set[str]) -> None:

@@ -1,9 +1,9 @@
 """Work that is done once: the same tools and the same history come with every request of a session.
 
-Of tools, `one_of` gives lists of equal content one identity, and `once` remembers what a function made of a list by
-that identity. A function that changes nothing answers the list itself, so that what comes behind it finds its work done
-too. Of a history, what `alike` makes of a message is one object for one content, and `each` keeps with it what other
-functions made of it. Nobody edits such a list or message, or what is remembered of it.
+Of tools and of the system prompt, `one_of` gives lists of equal content one identity, and `once` remembers what a
+function made of a list by that identity. A function that changes nothing answers the list itself, so that what comes
+behind it finds its work done too. Of a history, `one_message` gives messages of equal content one identity, and `each`
+keeps with a message what functions made of it. Nobody edits such a list or message, or what is remembered of it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Message(dict[str, Any]):
         return Message, (dict(self),)  # what was made of it can be made again
 
 
+_messages: Recent[bytes, Message] = Recent(HISTORY_BYTES)
+
 _NOT_YET = object()
 _UNCHANGED = object()  # what held itself would have to be collected
 
@@ -82,26 +84,19 @@ def once(function: Callable[Concatenate[Tools, P], T]) -> Callable[Concatenate[T
     return remembered
 
 
-def alike(function: Callable[[JsonObject], JsonObject]) -> Callable[[JsonObject], JsonObject]:
-    """`function`, which is pure, asked once for messages of the same content; what it makes of them is one message."""
-    kept: Recent[bytes, Message] = Recent(HISTORY_BYTES)
-    of_one = each(function)
-
-    @wraps(function)
-    def remembered(message: JsonObject) -> JsonObject:
-        if type(message) is Message:
-            return of_one(message)
-        try:
-            content = told(message)
-        except ValueError:  # not as JSON is read
-            return function(message)
-        found = kept.get(content)
-        if found is None:
-            found = Message(function(message))
-            kept.put(content, found, 2 * len(content))
-        return found
-
-    return remembered
+def one_message(message: Any) -> Any:
+    """The message that came first with this content; `message` itself where that is none to keep."""
+    if type(message) is not dict:
+        return message
+    try:
+        content = told(message)
+    except ValueError:  # not as JSON is read
+        return message
+    found = _messages.get(content)
+    if found is None:
+        found = Message(message)
+        _messages.put(content, found, 2 * len(content))
+    return found
 
 
 def each(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:

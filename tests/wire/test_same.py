@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anyclaude_lab.errors import InvalidRequest
 from anyclaude_lab.wire.events import JsonObject
 from anyclaude_lab.wire.recent import Recent
 from anyclaude_lab.wire.request import Request, parse_request
-from anyclaude_lab.wire.same import KEPT, alike, each, once, one_of
+from anyclaude_lab.wire.same import KEPT, each, once, one_message, one_of
 
 names = st.lists(st.integers(0, 2 * KEPT), min_size=1, max_size=3 * KEPT)
 
@@ -52,7 +55,7 @@ def test_requests_with_the_same_tools_share_them() -> None:
 CONTENTS: list[object] = ["", "1", 1, 1.0, True, None, [], (), {}, {"a": 1}, {"a": True}, "\ud800", 2**70, {1: 2}]
 
 
-@alike
+@each
 def spelled(message: JsonObject) -> JsonObject:
     return {**message, "said": repr(message["content"])}
 
@@ -65,7 +68,7 @@ def length(message: JsonObject) -> int:
 @given(st.lists(st.sampled_from(CONTENTS), min_size=1, max_size=30))
 def test_every_message_is_answered_for_its_content_to_the_letter(said: list[object]) -> None:
     for content in said:
-        answer = spelled({"content": content})
+        answer = spelled(one_message({"content": content}))
         assert answer["said"] == repr(content)
         assert length(answer) == length(dict(answer)) == len(repr(content))
 
@@ -73,7 +76,7 @@ def test_every_message_is_answered_for_its_content_to_the_letter(said: list[obje
 def test_messages_of_one_content_become_one_and_are_worked_on_once() -> None:
     asked: list[JsonObject] = []
 
-    @alike
+    @each
     def spell(message: JsonObject) -> JsonObject:
         asked.append(message)
         return {**message, "content": []}
@@ -83,10 +86,27 @@ def test_messages_of_one_content_become_one_and_are_worked_on_once() -> None:
         asked.append(message)
         return message
 
-    first, second = (tell(tell(spell({"role": "user", "content": "?"}))) for _ in range(2))
+    first, second = (tell(tell(spell(one_message({"role": "user", "content": "?"})))) for _ in range(2))
     assert first is second
     assert len(asked) == 2
     assert pickle.loads(pickle.dumps(first)) == first
+
+
+def test_requests_with_the_same_history_share_it_and_what_is_wrong_with_it_is_told_by_its_place() -> None:
+    turns: list[JsonObject] = [{"role": "user", "content": "?"}]
+    call = {"type": "tool_use", "id": "a", "name": "Read", "input": {}}
+    turns += [{"role": "assistant", "content": [call]}]
+    turns += [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x"}]}]
+
+    def parsed(messages: list[JsonObject]) -> list[JsonObject]:
+        return parse_request(orjson.dumps({"model": "m", "max_tokens": 1, "messages": messages})).messages
+
+    assert all(map(operator.is_, parsed(turns), parsed(turns)))
+    for _ in range(2):
+        with pytest.raises(InvalidRequest, match=r"messages\.1\.content\.0: unexpected `tool_use_id`"):
+            parsed([turns[0], turns[2], turns[1]])
+        with pytest.raises(InvalidRequest, match=r"messages\.3\.role"):
+            parsed([*turns, {"role": "robot", "content": "?"}])
 
 
 def test_work_on_a_request_is_done_once_for_it_and_for_no_other() -> None:
