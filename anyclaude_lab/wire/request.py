@@ -7,7 +7,7 @@ returns `request.with_(field=value)`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -149,33 +149,25 @@ def _read(raw: bytes) -> Request:
         raise InvalidRequest(f"The request body is not valid JSON: {error}") from None
     if not isinstance(body, dict):
         raise InvalidRequest(f"The request body must be a JSON object; found {_kind(body)}.")
-    try:
-        _share(body)
-    except TypeError:
-        raise InvalidRequest("The request body is nested too deeply; 250 levels can be passed on.") from None
-    return Request(body, raw)
-
-
-def _share(body: JsonObject) -> None:
-    """Put what came before with other requests in the place of its copies. Raises TypeError where it is too deep."""
     for name, value in body.items():
         if name in ("system", "tools") and isinstance(value, list):
             body[name] = one_of(value)
-            _pass_as_list(body[name])
-        elif name == "messages" and isinstance(value, list):
+            _check_list_depth(body[name])
+        elif name == "messages" and isinstance(value, list):  # their depth is looked at with the rest of them
             body[name] = list(map(one_message, value))
-            for message in body[name]:
-                _pass_as_message(message)
         else:
-            _pass(value)
+            _check_depth(value)
+    return Request(body, raw)
 
 
-def _pass(value: Any) -> None:
-    orjson.dumps([[[[[[value]]]]]])  # what it is translated into is nested a little deeper
+def _check_depth(value: Any) -> None:
+    try:
+        orjson.dumps([[[[[[value]]]]]])  # what it is translated into is nested a little deeper
+    except TypeError:
+        raise InvalidRequest("The request body is nested too deeply; 250 levels can be passed on.") from None
 
 
-_pass_as_list: Callable[[list[JsonObject]], None] = once(_pass)
-_pass_as_message: Callable[[JsonObject], None] = each(_pass)
+_check_list_depth = once(_check_depth)
 
 
 def _check(body: JsonObject, *, counting: bool) -> None:
@@ -269,6 +261,7 @@ def _ids(message: Any) -> _Ids | None:
 
 def _check_message(message: Any, place: str, called: set[str]) -> None:
     """Check one message; `called` gathers the ids of the tool calls so far."""
+    _check_depth(message)
     if not isinstance(message, dict):
         raise InvalidRequest(f"{place}: Input should be an object; found {_kind(message)}.")
     role = _required(message, "role", place)

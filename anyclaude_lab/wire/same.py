@@ -54,7 +54,10 @@ def one_of(tools: Any) -> Any:
     """The list that came first with this content, to the letter; `tools` itself where that is none to keep."""
     if not isinstance(tools, list) or not tools:
         return tools
-    spelled = orjson.dumps(tools)
+    try:
+        spelled = orjson.dumps(tools)
+    except TypeError:  # too deep, or not as JSON is read
+        return tools
     if len(spelled) > LARGEST_BYTES:
         return tools
     found = _lists[spelled] = _lists.pop(spelled, tools)  # threads may mix: `lab.Proxy` has its own
