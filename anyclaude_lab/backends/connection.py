@@ -243,9 +243,10 @@ def request_head(method: str, path_qs: str, host: str, headers: RawHeaders, body
     if body_bytes or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
         lines.append(f"Content-Length: {body_bytes}")
     lines.append("Connection: close")
-    if any(_CONTROL.search(line) for line in lines):
+    head = "\r\n".join(lines)
+    if head.count("\r\n") != len(lines) - 1 or _CONTROL.search(head.replace("\r\n", "")):
         raise ValueError("a control character stands in a header")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+    return (head + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
 def _parsed(raw: bytes) -> RawResponseMessage:

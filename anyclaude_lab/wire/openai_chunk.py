@@ -28,10 +28,15 @@ def only_text(chunk: JsonObject) -> str | None:
     delta = choice.get("delta") if isinstance(choice, dict) else None
     if not isinstance(delta, dict) or not isinstance(text := delta.get("content"), str):
         return None
-    silent = not any(chunk.get(name) for name in _BESIDES_TEXT) and "error_message" not in chunk
-    first = choice.get("index", 0) == 0 and not choice.get("error") and not choice.get("finish_reason")
-    alone = not any(value for name, value in delta.items() if name not in ("content", "role"))
-    return text if silent and first and alone else None
+    if "error_message" in chunk or choice.get("index", 0) != 0 or choice.get("error") or choice.get("finish_reason"):
+        return None
+    for name in _BESIDES_TEXT:
+        if chunk.get(name):
+            return None
+    for name, value in delta.items():
+        if value and name not in ("content", "role"):
+            return None
+    return text
 
 
 def reasoning_in(delta: JsonObject) -> str:

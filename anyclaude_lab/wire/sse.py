@@ -57,6 +57,8 @@ class SseParser:
             )
         if not self._saw_cr and _CR in data:
             self._saw_cr = True
+        if not (self._saw_cr or self._buffer) and data.find(b"\n\n") == len(data) - 2 >= 0:
+            return [self._item(data, complete=True)]  # one whole frame, as it is handed in again and again
         source: bytes | bytearray = data  # most reads bring whole frames: then nothing is copied
         if self._buffer:
             self._buffer += data

@@ -43,9 +43,9 @@ class Row:
     per_s: list[float] = field(default_factory=list)
     rss_mib: float = 0.0
 
-    def ratios(self, relay: Row) -> list[float]:
-        """CPU beside the relay's, round by round."""
-        return [own / bare for own, bare in zip(self.cpu_ms, relay.cpu_ms, strict=True)]
+    def ratios(self, other: Row) -> list[float]:
+        """CPU beside another's, round by round."""
+        return [own / its for own, its in zip(self.cpu_ms, other.cpu_ms, strict=True)]
 
 
 Measured = dict[Load, dict[str, Row]]
@@ -81,10 +81,22 @@ def running(
         yield started
 
 
-def measure(started: Sequence[Subject], loads: Sequence[Load], rounds: int, seed: int = 1) -> Measured:
-    """Each round visits every proxy under every load, in an order of its own."""
-    shuffled = random.Random(seed)
+def measure_anew(peers: Path | None, loads: Sequence[Load], rounds: int, starts: int) -> Measured:
+    """The rounds shared out among so many starts of all programs: where a process lies in memory is luck that stays."""
     table: Measured = {load: defaultdict(Row) for load in loads}
+    for start in range(starts):
+        with running(peers) as started:
+            share = rounds * (start + 1) // starts - rounds * start // starts
+            measure(started, loads, share, seed=start, table=table)
+    return table
+
+
+def measure(
+    started: Sequence[Subject], loads: Sequence[Load], rounds: int, seed: int = 1, table: Measured | None = None
+) -> Measured:
+    """Each round visits every proxy under every load, in an order of its own; added to `table` where one is given."""
+    shuffled = random.Random(seed)
+    table = {load: defaultdict(Row) for load in loads} if table is None else table
     for number in range(rounds):
         for load in loads:
             if number % load.every == 0:
