@@ -13,10 +13,10 @@ from benchmarks.results import Number, Options, Table, machine
 
 README = Path(__file__).parents[2] / "README.md"
 MARK = "<!-- python -m benchmarks proxy_cost --peers FOLDER --keep -->"
-UNPACED, PACED = Load(6, 1, 0), Load(8, 8, 10)
+UNPACED, TOGETHER, PACED = Load(6, 1, 0), Load(16, 8, 0), Load(8, 8, 10)
 LOADS = (
     UNPACED,
-    Load(16, 8, 0),
+    TOGETHER,
     PACED,
     Load(64, 64, 0, every=3),
     Load(8, 8, 5, every=3),
@@ -46,29 +46,44 @@ def figures(options: Options) -> Table:
 
 
 def publish(table: Table, kept: Path) -> None:
-    """Put the two loads that say most into the README, between its marks."""
+    """Put the three loads that say most into the README, between its marks."""
     lines = [
-        "| a reply of 200 chunks | CPU, unpaced | CPU, 8 streams, 10 ms apart | delay of a chunk, median / p99 "
-        "| first token | memory |",
-        "|---|---|---|---|---|---|",
+        "| a reply of 200 chunks | CPU, one stream | CPU, 8 streams | CPU, 8 streams, 10 ms apart "
+        "| delay of a chunk, median / p99 | first token | memory |",
+        "|---|---|---|---|---|---|---|",
     ]
+    shown = (UNPACED, TOGETHER, PACED)
     for name in [label.partition(": ")[2] for label in table.rows if label.startswith(f"{UNPACED}: ")]:
-        fast, slow = (table.rows[f"{load}: {name}"] for load in (UNPACED, PACED))
-        cpu = [f"{row['cpu_ms']:.1f} ms, {row['/relay']:.1f}x ({row['quartiles']})" for row in (fast, slow)]
+        rows = [table.rows[f"{load}: {name}"] for load in shown]
+        cpu = [f"{row['cpu_ms']:.1f} ms, {row['/relay']:.1f}x ({row['quartiles']})" for row in rows]
+        slow = rows[-1]
         lines.append(
-            f"| {name} | {cpu[0]} | {cpu[1]} "
+            f"| {name} | {' | '.join(cpu)} "
             f"| {slow['late_p50_ms']:.1f} / {slow['late_p99_ms']:.1f} ms "
             f"| {slow['ttft_ms']:.0f} ms | {slow['rss_mib']:.0f} MiB |"
         )
-    n = [table.rows[f"{load}: {RELAY}"]["n"] for load in (UNPACED, PACED)]
+    n = [table.rows[f"{load}: {RELAY}"]["n"] for load in shown]
     where = machine()
+    lines += ["", *_beside_ours(table)]
     lines.append(
-        f"\n{table.facts['rounds']} rounds, n = {n[0]} and {n[1]} replies each, {kept.name[:10]}; "
+        f"\n{table.facts['rounds']} rounds, n = {n[0]}, {n[1]} and {n[2]} replies each, {kept.name[:10]}; "
         f"{where['cores']} cores, load {where['load']}."
     )
     text = README.read_text("utf-8")
     before, rest = text.split(MARK, 1)
     README.write_text(before + MARK + "\n" + "\n".join(lines) + "\n" + MARK + rest.split(MARK, 1)[1], "utf-8")
+
+
+def _beside_ours(table: Table) -> list[str]:
+    """A sentence for each peer: how many times our CPU it takes, by load."""
+    loads = dict.fromkeys(label.partition(": ")[0] for label in table.rows)
+    peers = dict.fromkeys(label.partition(": ")[2] for label in table.rows)
+    found = {peer: [(load, table.rows[f"{load}: {peer}"]["/ours"]) for load in loads] for peer in peers}
+    return [
+        f"{peer}, times the CPU of ours, translating: {', '.join(f'{times:.1f} ({load})' for load, times in ratios)}."
+        for peer, ratios in found.items()
+        if peer != RELAY and not peer.startswith("ours")
+    ]
 
 
 def _row(row: Row, relay: Row, ours: Row, load: Load) -> dict[str, Number]:

@@ -101,6 +101,22 @@ async def test_a_body_over_the_cap_is_refused_unread(start: StartProxy) -> None:
         assert "fine" in said(await proxy.ask())
 
 
+async def test_a_stream_opens_with_its_first_content_in_one_piece(start: StartProxy) -> None:
+    async with OpenAIStandIn([reply("fine")]) as backend:
+        proxy = await start(backend.url)
+        host, port = httpx.URL(proxy.url).host, httpx.URL(proxy.url).port
+        reader, writer = await asyncio.open_connection(host, port)
+        body = json.dumps(ASK).encode()
+        writer.write(
+            f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        size = int(await reader.readline(), 16)
+        first = await reader.readexactly(size)
+        writer.close()
+        assert [name for name, _ in grammar.events(first)][:2] == ["message_start", "content_block_start"]
+
+
 async def test_a_backend_that_is_down_is_overloaded_with_a_wait_and_a_hint(start: StartProxy) -> None:
     async with OpenAIStandIn() as backend:
         url = backend.url

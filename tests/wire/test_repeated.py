@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import orjson
 from hypothesis import given
@@ -74,6 +74,49 @@ def test_bytes_do_not_tell_how_they_were_cut(pieces: list[str], slashes: bool, c
     stream = b"".join(frames).replace(b"/", rb"\/") if slashes else b"".join(frames)
     whole, parts = made(stream, []), made(stream, cuts)
     assert b"".join(event.encode() for event in parts) == b"".join(event.encode() for event in whole)
+
+
+tags = st.sampled_from(
+    ["<tool_call>", '{"name": "Bash", "arguments": {}}', "</tool_call>", "```", "`", "<", "[TOOL_CALLS]"]
+)
+
+
+@given(
+    st.lists(texts | wild | tags, min_size=2, max_size=16),
+    st.lists(st.integers(0, 10_000), max_size=8),
+    st.booleans(),
+    st.integers(1, 4),
+)
+def test_what_is_skimmed_where_it_can_be_is_what_is_read(
+    pieces: list[str], cuts: list[int], at_frames: bool, gulp: int
+) -> None:
+    """Byte for byte, and the events that are told later are those of the bytes."""
+    request = Request({"model": "m", "messages": [], "tools": [{"name": "Bash", "input_schema": {"type": "object"}}]})
+    names, parser = ToolNames.for_tools(request.offered_tools()), family_of("qwen3").parser
+    context = reply_context(request, message_id="m", names=names, parser=parser)
+    frames = [chunk({"content": piece}) for piece in ["It is", *pieces]]
+    stream = b"".join(frames)
+    ends = list(accumulate(map(len, frames)))
+    places = [ends[cut % len(ends)] if at_frames else cut % (len(stream) + 1) for cut in cuts]
+    read, skimmed = (OpenAIStreamDecoder(context, MLX_LM) for _ in range(2))
+    sent, unsettled, since = b"", b"", 0
+
+    def settled() -> bytes:
+        told = b"".join(event.encode() for event in skimmed.skimmed())
+        assert told == unsettled
+        return told
+
+    for a, b in pairwise(sorted({0, ends[0], len(stream), *places})):
+        if since == gulp:
+            sent, unsettled, since = sent + settled(), b"", 0
+        more = skimmed.skim(stream[a:b])
+        if more is None:
+            sent, unsettled, since = sent + settled(), b"", 0
+            sent += b"".join(event.encode() for event in skimmed.feed(stream[a:b]))
+        else:
+            unsettled, since = unsettled + more, since + 1
+    sent += settled() + b"".join(event.encode() for event in skimmed.close())
+    assert sent == b"".join(event.encode() for event in [*read.feed(stream), *read.close()])
 
 
 def test_a_piece_without_text_changes_nothing() -> None:
