@@ -95,8 +95,6 @@ def _password(pair: str) -> bytes:
 
 def _host_asked(http: web.Request) -> list[str]:
     """The host of the whole URL: a request line may name one too, and then it counts, not the header."""
-    if not http.rel_url.absolute:
-        return []
     try:
         return [http.url.host] if http.url.host and "host" in http.headers else []
     except ValueError:

@@ -25,7 +25,7 @@ class SharedAnswer:
         self.key = key
         self._preparing = preparing
         self.prepared: asyncio.Future[Exchange] = asyncio.get_running_loop().create_future()
-        self.opened: asyncio.Future[Exchange] = asyncio.ensure_future(self._open())
+        self.opened: asyncio.Future[Exchange] = asyncio.ensure_future(_open(preparing, self.prepared))
         self.readers: set[Reader] = set()
         self.holds = 0  # how often it was kept without a reader
         self._kept: list[list[Event]] = []
@@ -116,19 +116,6 @@ class SharedAnswer:
     def _keep(self, events: list[Event]) -> None:
         self._kept.append(events)
         self._events += _weight(events)
-
-    async def _open(self) -> Exchange:
-        try:
-            exchange = await self._preparing
-        except asyncio.CancelledError:
-            self.prepared.cancel()
-            raise
-        except BaseException as error:
-            self.prepared.set_exception(error)
-            raise
-        self.prepared.set_result(exchange)
-        await exchange.open()
-        return exchange
 
     async def _read_on(self) -> list[Event]:
         if self._defect is not None:
@@ -223,6 +210,22 @@ def _weight(events: list[Event]) -> int:
         elif isinstance(delta := event.data.get("delta"), dict):
             weight += sum(len(value) for value in delta.values() if isinstance(value, str)) // 1024
     return weight
+
+
+async def _open(preparing: Coroutine[Any, Any, Exchange], prepared: asyncio.Future[Exchange]) -> Exchange:
+    """Begin the answer, and tell `prepared` what it is once that is known."""
+    try:
+        exchange = await preparing
+    except asyncio.CancelledError:
+        prepared.cancel()
+        raise
+    except BaseException as error:
+        prepared.set_exception(error)
+        del prepared  # or the error would hold, by its traceback, what holds it
+        raise
+    prepared.set_result(exchange)
+    await exchange.open()
+    return exchange
 
 
 def _failed(future: asyncio.Future[Exchange]) -> bool:
