@@ -17,6 +17,7 @@ from benchmarks.proxies.load import Streamed, volley
 from benchmarks.proxies.subjects import Subject
 
 RELAY = "bare relay"
+VISITS = 3  # a round
 PLAIN = ("--filter-tier", "off", "--adapter", "none", "--no-record")
 
 
@@ -37,11 +38,21 @@ class Load:
 class Row:
     """What one proxy did under one load: CPU per request round by round, the delays of all chunks."""
 
+    requests: int = 0
     cpu_ms: list[float] = field(default_factory=list)
     ttft_ms: list[float] = field(default_factory=list)
     delays_ms: list[float] = field(default_factory=list)
     per_s: list[float] = field(default_factory=list)
     rss_mib: float = 0.0
+
+    def extend(self, more: Row) -> None:
+        """Take in rounds of another start."""
+        self.requests += more.requests
+        self.cpu_ms += more.cpu_ms
+        self.ttft_ms += more.ttft_ms
+        self.delays_ms += more.delays_ms
+        self.per_s += more.per_s
+        self.rss_mib = max(self.rss_mib, more.rss_mib)
 
     def ratios(self, other: Row) -> list[float]:
         """CPU beside another's, round by round."""
@@ -82,37 +93,48 @@ def running(
 
 
 def measure_anew(peers: Path | None, loads: Sequence[Load], rounds: int, starts: int) -> Measured:
-    """The rounds shared out among so many starts of all programs: where a process lies in memory is luck that stays."""
+    """The rounds shared out among so many starts of all programs: where a process lies in memory is luck that stays.
+
+    Without gaps what is quick is visited several times a round: such a visit is short, and a neighbour can spoil it.
+    """
     table: Measured = {load: defaultdict(Row) for load in loads}
     for start in range(starts):
         with running(peers) as started:
             share = rounds * (start + 1) // starts - rounds * start // starts
-            measure(started, loads, share, seed=start, table=table)
+            for load, rows in measure(started, loads, share, seed=start, visits=VISITS).items():
+                for name, row in rows.items():
+                    table[load][name].extend(row)
     return table
 
 
-def measure(
-    started: Sequence[Subject], loads: Sequence[Load], rounds: int, seed: int = 1, table: Measured | None = None
-) -> Measured:
-    """Each round visits every proxy under every load, in an order of its own; added to `table` where one is given."""
+def measure(started: Sequence[Subject], loads: Sequence[Load], rounds: int, seed: int = 1, visits: int = 1) -> Measured:
+    """Each round visits every proxy under every load, the quick ones so many times, in an order of its own."""
     shuffled = random.Random(seed)
-    table = {load: defaultdict(Row) for load in loads} if table is None else table
+    table: Measured = {load: defaultdict(Row) for load in loads}
     for number in range(rounds):
         for load in loads:
             if number % load.every == 0:
-                for subject in shuffled.sample(list(started), len(started)):
-                    _visit(subject, load, table[load][subject.name])
+                times = 1 if load.gap_ms else visits
+                calls = [subject for subject in started for _ in range(times if subject.quick else 1)]
+                cpu_ms: dict[str, list[float]] = defaultdict(list)
+                for subject in shuffled.sample(calls, len(calls)):
+                    cpu_ms[subject.name].append(_visit(subject, load, table[load][subject.name]))
+                for name, found in cpu_ms.items():
+                    table[load][name].cpu_ms.append(statistics.median(found))
     return table
 
 
-def _visit(subject: Subject, load: Load, row: Row) -> None:
+def _visit(subject: Subject, load: Load, row: Row) -> float:
+    """CPU ms per request; everything else goes into the row."""
     before_s = subject.cpu_s()
     answers, took_s = asyncio.run(_timed(subject, load))
-    row.cpu_ms.append((subject.cpu_s() - before_s) * 1000 / load.requests)
+    cpu_ms = (subject.cpu_s() - before_s) * 1000 / load.requests
+    row.requests += load.requests
     row.per_s.append(load.requests / took_s)
     row.ttft_ms += [answer.ttft_s * 1000 for answer in answers]
     row.delays_ms += [delay_s * 1000 for answer in answers for delay_s in answer.delays_s]
-    row.rss_mib = subject.rss_mib()
+    row.rss_mib = max(row.rss_mib, subject.rss_mib())
+    return cpu_ms
 
 
 async def _timed(subject: Subject, load: Load) -> tuple[list[Streamed], float]:

@@ -33,6 +33,7 @@ class Subject:
     port: int
     pid: int
     model: str = "bench"
+    quick: bool = True  # some milliseconds of CPU a reply
 
     @property
     def processes(self) -> list[psutil.Process]:
@@ -134,7 +135,7 @@ def litellm(folder: Path, upstream_port: int, peers: Path) -> Iterator[Subject]:
     unlocked = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     with process(command, home, LITELLM_LOG="ERROR", **unlocked) as p:
         _listening(port, p)
-        yield Subject("LiteLLM 1.106.2", port, p.pid)
+        yield Subject("LiteLLM 1.106.2", port, p.pid, quick=False)
 
 
 def install(folder: Path) -> None:

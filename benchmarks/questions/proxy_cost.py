@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from benchmarks.proxies.measure import RELAY, Load, Row, measure_anew, percentile, quartiles
+from benchmarks.proxies.measure import RELAY, VISITS, Load, Row, measure_anew, percentile, quartiles
 from benchmarks.results import Number, Options, Table, machine
 
 README = Path(__file__).parents[2] / "README.md"
@@ -31,16 +31,17 @@ def figures(options: Options) -> Table:
     rounds = options.rounds or ROUNDS
     table = measure_anew(options.peers, LOADS, rounds, min(rounds, STARTS))
     rows = {
-        f"{load}: {name}": _row(row, found[RELAY], found[OURS], load)
+        f"{load}: {name}": _row(row, found[RELAY], found[OURS])
         for load, found in table.items()
         for name, row in sorted(found.items(), key=lambda item: statistics.median(item[1].cpu_ms))
     }
     return Table(
         rows,
         f"{rounds} interleaved rounds (64 streams, 5 and 20 ms: every third), shared out among {min(rounds, STARTS)} "
-        "starts of all programs; a reply is 200 chunks, a request 58 KB; plain HTTP on loopback; CPU of the whole "
-        "process tree per request, median; `/relay` and `/ours`: median of the ratios of each round, of the first with "
-        "their quartiles; late: from a chunk's writing to its reading",
+        f"starts of all programs, without gaps each the median of {VISITS} visits (LiteLLM: one); a reply is 200 "
+        "chunks, a request 58 KB; plain HTTP on loopback; CPU of the whole process tree per request, median; `/relay` "
+        "and `/ours`: median of the ratios of each round, of the first with their quartiles; late: from a chunk's "
+        "writing to its reading",
         {"rounds": rounds},
     )
 
@@ -86,11 +87,11 @@ def _beside_ours(table: Table) -> list[str]:
     ]
 
 
-def _row(row: Row, relay: Row, ours: Row, load: Load) -> dict[str, Number]:
+def _row(row: Row, relay: Row, ours: Row) -> dict[str, Number]:
     ratios = row.ratios(relay)
     low, high = quartiles(ratios)
     return {
-        "n": load.requests * len(row.cpu_ms),
+        "n": row.requests,
         "cpu_ms": statistics.median(row.cpu_ms),
         "/relay": statistics.median(ratios),
         "quartiles": f"{low:.1f}-{high:.1f}",
