@@ -63,7 +63,7 @@ class RepeatedFrame:
         """
         head, tail = self._head, self._tail
         start, end = len(head), len(data) - len(tail)
-        # Where the text is as long as what is around it, there may be two.
+        # Where the text is as long as the head, there may be two frames.
         if not 0 < start <= end < start + start or not (data.startswith(head) and data.endswith(tail)):
             return None
         inside = data[start:end]
